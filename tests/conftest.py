@@ -6,7 +6,7 @@ A test that takes `database`, itself or by a fixture, runs once on each kind of 
 
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,8 @@ from outlast import logs
 from tests.support import durations
 from tests.support.databases import KINDS, POSTGRESQL, SQLITE, Another, Database, databases_of
 from tests.support.forked import Forked
+from tests.support.mcp_http import serving
+from tests.support.mcp_tasks import TaskServer
 from tests.support.postgres import Cluster, Databases
 
 _COLLECT_AFTER: Final = 10_000
@@ -156,3 +158,11 @@ def _plain_logs() -> Iterator[None]:
     yield
     structlog.reset_defaults()
     logs.unconfigure()
+
+
+@pytest.fixture
+async def tasks() -> AsyncIterator[TaskServer]:
+    """An MCP server that works by itself on what it is called for."""
+    server = TaskServer()
+    async with serving(server):
+        yield server

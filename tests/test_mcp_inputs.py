@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from tests.support.databases import Database
-from tests.support.mcp_http import serving
 from tests.support.mcp_servers import ASKING, SdkServer, noted, sdk_server, until_noted
 from tests.support.mcp_tasks import TaskServer
 from tests.support.processes import API_KEY, ServerProcess
@@ -73,13 +72,6 @@ async def new(tmp_path: Path) -> AsyncIterator[SdkServer]:
     folder.mkdir()
     with sdk_server(folder, asks="new") as server:
         await server.ready()
-        yield server
-
-
-@pytest.fixture
-async def tasks() -> AsyncIterator[TaskServer]:
-    server = TaskServer()
-    async with serving(server):
         yield server
 
 

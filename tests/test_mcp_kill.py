@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from tests.support.databases import SQLITE, Database
-from tests.support.mcp_http import serving
 from tests.support.mcp_servers import (
     ODD,
     SdkServer,
@@ -59,13 +58,6 @@ async def shop(tmp_path: Path) -> AsyncIterator[SdkServer]:
     folder.mkdir()
     with sdk_server(folder) as server:
         await server.ready()
-        yield server
-
-
-@pytest.fixture
-async def tasks() -> AsyncIterator[TaskServer]:
-    server = TaskServer()
-    async with serving(server):
         yield server
 
 

@@ -52,6 +52,26 @@ turns:
 """
 
 
+TEAM = """
+agents:
+  - name: clerk
+    model: scripted:{script}
+    tools:
+      - {{name: pick, description: Let the user pick a file, client: true, timeout: 600}}
+  - name: lead
+    model: scripted:{script}
+    tools: [{{agent: clerk}}]
+"""
+BELOW = """
+turns:
+  - when: choose
+    steps:
+      - tool_calls: [{name: clerk, parameters: {input: pick it}}]
+      - text: Done, and that is that.
+  - steps: [{tool_calls: [{name: pick, parameters: {}}]}, {text: "Chosen: {result}"}]
+"""
+
+
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
     script = tmp_path / "script.yaml"
@@ -133,6 +153,24 @@ async def test_it_stands_beside_a_tool_of_the_server_and_an_approval(
         assert texts(answer) == ["Three things.", "You are at Berlin, and that is that."]
         assert len(seen["ran"]) == 1
         assert len(await calls(server, seen["run"])) == 3
+
+
+async def test_a_call_of_an_agent_below_is_run_by_the_chat_of_the_agent_above(
+    packages: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.yaml"
+    script.write_text(BELOW)
+    async with ServerProcess(tmp_path, TEAM.format(script=script)) as server:
+        wanted = {"scopes": ["agents:execute", "executions:read"], "agentId": "lead"}
+        key = (await server.http.post("/v1/keys", json={"name": "chat", **wanted})).json()["key"]
+        direct = said("choose", f"http://127.0.0.1:{server.port}") | {"key": key}
+        for chat in await npm.run(packages, "tools.mjs", direct):
+            seen, (_, answer) = chat["seen"], chat["messages"]
+            assert (seen["statuses"], seen["errors"]) == ([200, 200], [])
+            assert outputs(answer) == {"clerk": "Chosen: report.pdf", "pick": "report.pdf"}
+            assert texts(answer) == ["Done, and that is that."]
+            assert len(seen["ran"]) == 1
+            assert await calls(server, seen["run"]) == [("clerk", "Chosen: report.pdf", False)]
 
 
 async def test_cuts_repeat_no_call_whose_result_had_come(

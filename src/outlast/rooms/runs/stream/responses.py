@@ -101,11 +101,12 @@ async def behind_decision(
     `decided`: calls that a person has decided, or the client has run.
     """
     frames, place = _numbered(call, execution_id, format), 0
-    seen, start = START, None
+    seen, start, awaited = START, None, Awaited()
     async with aclosing(_so_far(call, services, execution_id)) as batches:
         async for entry in (entry async for entries in batches for entry in entries):
             before, seen = frames.count, entry.cursor
             frames.add((entry,))
+            awaited.add(entry.event)
             match entry.event:
                 case ExecutionSuspended():
                     place = frames.count
@@ -118,7 +119,8 @@ async def behind_decision(
                     pass
     start = frames.count if start is None else start
     end = End(seen, persons=format is not Format.OPENAI)
-    return _stream(call, services, execution_id, format, start, end=end)
+    answered = frozenset(awaited.answered)
+    return _stream(call, services, execution_id, format, start, end=end, answered=answered)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,10 @@ class UiFold:
         self._done = answered
         self._calls = Calls()
         self._shown = Shown()
+        self._inputs: dict[str, Chunk] = {}
+        """The chunks of calls that have no output yet, by call."""
+        self._children = set[str]()
+        """Of these, calls of agents that are not known to the chat as the server's own."""
         self._part: tuple[str, str] | None = None
         """(text or reasoning, id) of the open part."""
         self._parts = 0
@@ -87,6 +91,8 @@ class UiFold:
 
     def frames(self, entry: Entry, index: int) -> Sequence[bytes]:
         self._shown.add(entry.event)
+        if isinstance(entry.event, ChildStarted):
+            self._children.add(entry.event.tool_call_id)
         return numbered(index, self._chunks(entry.event))
 
     def _chunks(self, event: Event) -> list[Chunk]:  # noqa: C901, PLR0911 - one answer per kind
@@ -153,10 +159,12 @@ class UiFold:
 
     def _call(self, event: CallEvent) -> list[Chunk]:
         chunks = self._calls.chunks(event)
-        if event.tool_call_id in self._done:
-            for chunk in chunks:
-                if chunk["type"] == "tool-input-available":
+        for chunk in chunks:
+            if chunk["type"] == "tool-input-available":
+                self._inputs[event.tool_call_id] = chunk
+                if event.tool_call_id in self._done:
                     chunk["providerExecuted"] = True  # a chat runs what is not
+        chunks = [*self._parents(event), *chunks]
         if isinstance(event, ApprovalRequested) and event.approval_kind != _PLAIN:
             kind = {"toolCallId": event.tool_call_id, "kind": event.approval_kind}
             chunks.insert(-1, {"type": "data-approval", "data": kind})
@@ -164,6 +172,20 @@ class UiFold:
             self._in_step = self._answered = True
             return [{"type": "start-step"}, *chunks]
         return [*self._end_part(), *chunks]
+
+    def _parents(self, event: CallEvent) -> list[Chunk]:
+        """Return the calls that led to a call of the client, marked as the server's own.
+
+        A chat sends the results of its own calls once all that are not so marked have an output.
+        """
+        if isinstance(event, ToolFinished):
+            self._inputs.pop(event.tool_call_id, None)
+            self._children.discard(event.tool_call_id)
+        if not (isinstance(event, ClientCallRequested) and event.execution_id is not None):
+            return []
+        open_calls = sorted(self._children & self._inputs.keys())
+        self._children.clear()
+        return [{**self._inputs[one], "providerExecuted": True} for one in open_calls]
 
     def _begin_step(self) -> list[Chunk]:
         chunks = self._end_step() if self._answered else []
