@@ -24,7 +24,7 @@ from outlast.cli.state import first_key, make_folder
 from outlast.http.errors import error_object, error_response, problem_of
 from outlast.model.error import Overloaded
 from outlast.settings import Settings, load
-from outlast.web import App, create_app
+from outlast.web import App, create_app, warm_up
 
 logger = structlog.get_logger(__name__)
 
@@ -112,4 +112,5 @@ class Embedded:
 
     async def _warm_up(self) -> None:
         await self.core.warm_up(self._loaded.models)
+        await warm_up()
         await check_slow(self.core, self._loaded)

@@ -46,8 +46,8 @@ ROOMS: Final[tuple[Room, ...]] = (background, executions, records, runs, tasks)
 _MAIN: Final = executions
 _ALL: Final = (*ROOMS, console)
 """Also the room of pages, of which the OpenAPI document says nothing."""
-_LATE: Final = frozenset({"records", "tasks", "runs", "console"})
-"""Rooms that the first request below their prefixes opens: no other room has routes there."""
+_TOGETHER: Final = (background, executions)
+"""Rooms that are opened together: they have routes below the same prefixes."""
 HEALTH: Final = ("/healthz", "/readyz", "/metrics")
 """Routes that are served even if the server is full."""
 _METHOD_NOT_ALLOWED: Final = 405
@@ -86,13 +86,12 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> "App":
 
     has_console = bool(rooms) and core.settings.console
     late = _LateRooms(core, (*rooms, console) if has_console else rooms)
-    routes = [route for room in rooms if room.name not in _LATE for route in _routes_of(room, core)]
     reference = Reference(ROOMS)
     others = [*reference.routes, *_Health(core).routes]
     if rooms:
         others.append(Route("/", _lead_on if has_console else _point_on))
     app = App(
-        routes=[*routes, *others],
+        routes=others,
         exception_handlers={HTTPException: _answer_unrouted, Exception: _answer_mistake},
         lifespan=life,
     )
@@ -105,10 +104,16 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> "App":
         Spools(core.settings.data_dir),
     )
     app.state.version = __version__
-    app.state.native = _MAIN.surface.fold
+    app.state.main = _MAIN
     app.openapi = reference.document
-    app.entrance = _entrance(core, Dispatch(routes, app.framework, late.opener(app)))
+    app.entrance = _entrance(core, Dispatch(app.framework, late.opener(app)))
     return app
+
+
+async def warm_up() -> None:
+    """Import the rooms that most requests are for, so that the first one need not wait."""
+    for room in _TOGETHER:
+        await room.open()
 
 
 def _routes_of(room: Room, core: Core) -> list[EndpointRoute]:
@@ -124,7 +129,7 @@ class _LateRooms:
 
     def __init__(self, core: Core, rooms: Iterable[Room]) -> None:
         self._core = core
-        self._closed = [room for room in rooms if room.name in _LATE]
+        self._closed = list(rooms)
         self._lock = asyncio.Lock()
 
     def opener(self, app: Starlette) -> OpenRoom:
@@ -137,9 +142,12 @@ class _LateRooms:
                 room = _room_of(path, self._closed)
                 if room is None:  # opened meanwhile; the framework finds the route
                     return []
-                await room.open()
-                routes = _routes_of(room, self._core)
-                self._closed.remove(room)
+                together = _TOGETHER if room in _TOGETHER else (room,)
+                routes = list[EndpointRoute]()
+                for one in [one for one in self._closed if one in together]:
+                    await one.open()
+                    routes += _routes_of(one, self._core)
+                    self._closed.remove(one)
             app.router.routes.extend(routes)
             return routes
 

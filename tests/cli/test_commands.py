@@ -71,7 +71,7 @@ def test_a_server_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
         server.communicate()
     imported = set(re.findall(r"import time:.*\| +(\S+)$", log.read_text(), re.MULTILINE))
 
-    assert {"uvicorn", "outlast.rooms.executions.routes"} <= imported
+    assert {"uvicorn", "outlast.rooms.executions"} <= imported
     assert imported & (vendors | late) == set()
 
 

@@ -7,7 +7,7 @@ import pytest
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
-from outlast.http.dispatch import Dispatch
+from outlast.http.dispatch import Dispatch, OpenRoom
 from outlast.http.route import Route
 from outlast.web import ROOMS
 
@@ -31,8 +31,14 @@ async def _none(_scope: Scope, _receive: Receive, _send: Send) -> None:
     raise AssertionError("It went the framework's way.")
 
 
-async def _no_room(_path: str) -> list[Route]:
-    return []
+def _every_room() -> OpenRoom:
+    """Opens all of them at the first path."""
+    closed = [ROUTES]
+
+    async def opened(_path: str) -> list[Route]:
+        return closed.pop() if closed else []
+
+    return opened
 
 
 async def _found(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> Scope:
@@ -51,7 +57,7 @@ async def _found(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> Scope:
     async def send(_message: object) -> None:
         """Nothing is answered."""
 
-    await Dispatch(ROUTES, _none, _no_room)(scope, receive, send)
+    await Dispatch(_none, _every_room())(scope, receive, send)
     [only] = taken
     return only
 
@@ -92,4 +98,4 @@ async def test_what_no_route_takes_goes_the_frameworks_way(method: str, path: st
         """Nothing is answered."""
 
     with pytest.raises(AssertionError, match="framework"):
-        await Dispatch(ROUTES, _none, _no_room)(_scope(method, path), receive, send)
+        await Dispatch(_none, _every_room())(_scope(method, path), receive, send)

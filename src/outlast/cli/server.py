@@ -34,7 +34,7 @@ from outlast.http.room import Room
 from outlast.model.clock import Clock
 from outlast.model.error import Misconfigured
 from outlast.settings import Settings
-from outlast.web import ROOMS, App, create_app, refusing
+from outlast.web import ROOMS, App, create_app, refusing, warm_up
 
 _GRACE_SECONDS: Final = 3
 """How long open responses may take once the segments have ended."""
@@ -226,7 +226,7 @@ async def _answer(
     server = _Server(app, connections, core.clock, started, core.settings.drain_seconds)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="serve")
     leaving = asyncio.create_task(server.leave.wait(), name="leave")
-    warming = core.metrics.failures.spawn(_warm_up(core, loaded), "warm_up")
+    warming = core.metrics.failures.spawn(_warm_up(core, loaded, rooms), "warm_up")
     await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
     leaving.cancel()
     if not serving.done():
@@ -247,12 +247,14 @@ def _bounds(settings: Settings) -> Bounds:
     )
 
 
-async def _warm_up(core: Core, loaded: LoadedAgents) -> None:
+async def _warm_up(core: Core, loaded: LoadedAgents, rooms: tuple[Room, ...] = ()) -> None:
     """Load what the first execution needs, and exclude it from garbage collection.
 
     Loaded modules stay; each full collection would traverse them again.
     """
     await core.warm_up(loaded.models)
+    if rooms:
+        await warm_up()
     await check_slow(core, loaded)
     gc.collect()
     gc.freeze()

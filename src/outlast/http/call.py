@@ -55,7 +55,7 @@ class Call(Request):
     @property
     def native(self) -> NewFold:
         """The fold of the main room's stream."""
-        native: NewFold = self.app.state.native
+        native: NewFold = self.app.state.main.surface.fold
         return native
 
     @property

@@ -9,7 +9,6 @@ imported yet; everything else, a wrong method too, goes to the framework.
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from outlast.http.prefix import route_path
@@ -25,20 +24,18 @@ _HEAD: Final = 2
 
 
 class Dispatch:
-    """ASGI application that passes a request to one of `routes`, else to `other`."""
+    """ASGI application that passes a request to a route of the open rooms, else to `other`."""
 
-    def __init__(self, routes: Iterable[BaseRoute], other: ASGIApp, open_room: OpenRoom) -> None:
-        """Index the rooms' routes among `routes`; they are tried in this order."""
+    def __init__(self, other: ASGIApp, open_room: OpenRoom) -> None:
         self._other = other
         self._open_room = open_room
         self._routes: dict[Key, list[Route]] = {}
-        self._add(routes)
 
-    def _add(self, routes: Iterable[BaseRoute]) -> None:
+    def _add(self, routes: Iterable[Route]) -> None:
+        """Index routes; they are tried in this order."""
         for route in routes:
-            if isinstance(route, Route):
-                for method in route.methods or ():
-                    self._routes.setdefault(_key(method, route.path), []).append(route)
+            for method in route.methods or ():
+                self._routes.setdefault(_key(method, route.path), []).append(route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = route_path(scope)
