@@ -57,7 +57,8 @@ def test_a_server_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
     }
     vendors |= {"mcp", "playwright", "numpy", "trafilatura", "psycopg", "genai_prices"}
     late = {f"outlast.rooms.{name}.routes" for name in ("console", "records", "runs", "tasks")}
-    command = [sys.executable, "-X", "importtime", "-m", "outlast", "serve", "--port", "0"]
+    serve = ["outlast", "serve", "--port", "0", "--data-dir", str(tmp_path / "data")]
+    command = [sys.executable, "-X", "importtime", "-m", *serve]
     log = tmp_path / "log"
     with (
         log.open("w") as written,
