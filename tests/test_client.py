@@ -10,7 +10,7 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from outlast.client import Client, Frame, Refused, Unreachable
+from outlast.client import Client, Refused, Unreachable, frame
 from outlast.model.clock import SystemClock
 from outlast_client import InvalidField
 from tests.support.waiting import BOUND
@@ -23,7 +23,7 @@ FRAMES = (
     ("1-3", {"type": "text_delta", "text": "\n"}),
     ("1-4", {"type": "done", "execution": {"status": "completed"}}),
 )
-WHOLE = [Frame(cursor, data) for cursor, data in FRAMES]
+WHOLE = [frame(cursor, data) for cursor, data in FRAMES]
 
 
 class QuickClock(SystemClock):

@@ -1,19 +1,26 @@
 """The Python client as a package: one source, two styles, types of the document, no server."""
 
 import asyncio
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_type_hints, is_typeddict
 from zipfile import ZipFile
 
 import httpx2
+import orjson
 import pytest
+from pydantic import TypeAdapter
 
 from outlast import __version__
+from outlast.model.clock import SystemClock
+from outlast.model.error import Misconfigured
 from outlast.reference import Reference
 from outlast.rooms.executions import room
+from outlast.rooms.executions.stream import FRAME_TYPES
+from outlast.testing import fake_server
 from outlast.web import ROOMS
 from outlast_client import (
     Client,
@@ -25,6 +32,7 @@ from outlast_client import (
     Refused,
     SyncClient,
     Unauthorized,
+    Unreachable,
 )
 from tests.rooms.test_client_endpoints import METHODS
 from tests.support import blocking_client, client_types
@@ -32,6 +40,7 @@ from tests.support.processes import API_KEY, ServerProcess
 from tests.support.waiting import until
 
 ROOT: Final = Path(__file__).parent.parent
+TRANSCRIPTS: Final = ROOT / "src" / "outlast" / "rooms" / "executions" / "golden"
 AGENTS: Final = """
 agents:
   - name: writer
@@ -95,6 +104,24 @@ class _Called:
             self.__dict__.get("_outer", self).method = method
 
         return call
+
+
+def test_every_frame_of_the_transcripts_is_of_its_type() -> None:
+    kinds = {kind.__args__[0].__args__[0]: kind.__args__[1] for kind in Frame.__args__}
+    assert tuple(kinds) == FRAME_TYPES
+    seen = set()
+    for transcript in sorted(TRANSCRIPTS.glob("*.txt")):
+        for line in transcript.read_text().splitlines():
+            if line.startswith('data: {"type":"'):
+                data = orjson.loads(line[6:])
+                kind = kinds[data["type"]]
+                assert set(data) <= kind.__required_keys__ | kind.__optional_keys__, data
+                assert set(data) >= kind.__required_keys__, data
+                for field, hint in get_type_hints(kind).items():
+                    if field in data and not is_typeddict(hint):
+                        TypeAdapter(hint).validate_python(data[field], strict=True)
+                seen.add(data["type"])
+    assert len(seen) > 12
 
 
 def test_importing_the_client_imports_neither_the_server_nor_a_client_of_http() -> None:
@@ -203,3 +230,88 @@ async def test_a_request_that_changes_nothing_is_sent_again_and_one_that_does_is
     assert requests == ["GET", "GET", "POST"]
     assert isinstance(full.value, Refused)
     assert full.value.retry_after == 0
+
+
+def test_a_fake_server_runs_scripts_and_a_client_of_it_has_other_bounds_for_a_call() -> None:
+    steps: list[dict[str, Any]] = [
+        {"tool_calls": [{"name": "weigh", "parameters": {"item": "tea"}}]},
+        {"text": "It weighs {result} grams."},
+    ]
+    with (
+        fake_server({"shop": steps}, tools=[weigh]) as server,
+        SyncClient(server.url, server.key) as client,
+    ):
+        raw = client.with_raw()
+        with pytest.raises(LookupError):
+            _ = raw.response
+        run = raw.execute("shop", "How heavy?")
+        assert run["output"] == "It weighs 250 grams."
+        assert orjson.loads(raw.response.content) == run
+        assert (raw.response.status, raw.response.headers["X-Execution-Id"]) == (200, run["id"])
+        kinds = [frame.type for frame in raw.follow(run["id"])]
+        assert kinds[0] == "start"
+        assert {"tool_call_start", "tool_call_end", "text_delta"} < set(kinds)
+        hasty = raw.with_options(timeout=1e-9, retries=0)
+        with pytest.raises(Unreachable):
+            hasty.agents()
+        assert raw.agents()["data"][0]["name"] == "shop"
+    with SyncClient(server.url, server.key, patience=0) as client, pytest.raises(Unreachable):
+        client.with_options(retries=0).agents()
+
+
+def weigh(item: str) -> int:
+    """Return the weight of an item in grams."""
+    return {"tea": 250}[item]
+
+
+def test_the_examples_of_the_client_s_page_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "clients" / "python" / "README.md").read_text()
+    ask, one_call, in_a_test = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    with fake_server({"support": [{"text": "It is on its way."}]}) as server:
+        monkeypatch.setenv("OUTLAST_URL", server.url)
+        monkeypatch.setenv("OUTLAST_API_KEY", server.key)
+        exec(re.sub(r"SyncClient\(.*?\)", "SyncClient()", ask, count=1, flags=re.DOTALL), {})
+        exec(one_call, {})
+    written = capsys.readouterr().out
+    assert "It is on its " in written
+    assert "execution_not_found req_" in written
+    assert "'name': 'support'" in written
+    names: dict[str, Any] = {}
+    exec(in_a_test, names)
+    names["test_the_shop_names_the_order"]()
+
+
+def test_a_fake_server_that_cannot_start_says_so() -> None:
+    with (
+        pytest.raises(Misconfigured),
+        fake_server({}, database_url="postgresql://127.0.0.1:1/none"),
+    ):
+        pass
+
+
+@pytest.mark.anyio
+async def test_retries_and_timeout_can_be_given_for_one_call() -> None:
+    requests: list[float] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        requests.append(request.extensions["timeout"]["read"])
+        return httpx2.Response(503, json={"error": {"code": "overloaded"}})
+
+    transport = httpx2.MockTransport(answer)
+    clock = InstantClock()
+    async with Client("http://127.0.0.1:1", "sk_1", transport=transport, clock=clock) as client:
+        for again, timeout in ((0, 2.5), (3, 7.0)):
+            with pytest.raises(Overloaded):
+                await client.with_options(retries=again, timeout=timeout).get("exec_1")
+        with pytest.raises(Overloaded):
+            await client.with_options(timeout=9).memory.list()
+    assert requests == [2.5] + 4 * [7.0] + 3 * [9]
+
+
+class InstantClock(SystemClock):
+    """Sleeps take no time."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0 * seconds)

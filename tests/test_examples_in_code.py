@@ -29,12 +29,12 @@ from tests.support.waiting import BOUND
 pytestmark = pytest.mark.anyio
 
 
-def example(module: ModuleType) -> CodeType:
-    """The indented block of a module's docstring, with `await` at its top."""
-    found = re.search(r"\n\n((?:    .*\n|\n)+)", f"{getdoc(module)}\n")
+def example(module: ModuleType, number: int = 0) -> CodeType:
+    """An indented block of a module's docstring, with `await` at its top."""
+    found = re.findall(r"\n\n((?:    .*\n|\n)+)", f"{getdoc(module)}\n")
     assert found, module.__name__
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    code: CodeType = compile(textwrap.dedent(found[1]), module.__name__, "exec", flags=flags)
+    code: CodeType = compile(textwrap.dedent(found[number]), module.__name__, "exec", flags=flags)
     return code
 
 
@@ -52,6 +52,10 @@ async def test_the_example_of_testing_runs(tmp_path: Path) -> None:
         AgentSpec=AgentSpec,
         StartExecution=StartExecution,
     )
+
+
+def test_the_example_of_the_fake_server_runs() -> None:
+    exec(example(testing, 1), {**vars(testing), **vars(client)})
 
 
 @pytest.fixture

@@ -66,6 +66,21 @@ def test_mypy_knows_the_types_of_an_installed_wheel(wheel: Path, tmp_path: Path)
         "from outlast.client import Client\n"
         "Agent(7, model='scripted:x.yaml')\n"
         "Client('http://127.0.0.1', 7)\n"
+        "from outlast_client import Frame, SyncClient\n"
+        "def said(frame: Frame) -> str:\n"
+        "    match frame.type:\n"
+        "        case 'text_delta':\n"
+        "            return frame.data['text']\n"
+        "        case 'done':\n"
+        "            return frame.data['text']\n"
+        "        case 'text':\n"
+        "            return ''\n"
+        "        case _:\n"
+        "            return str(frame.data.get('executionId'))\n"
+        "def asked(client: SyncClient) -> int:\n"
+        "    raw = client.with_raw()\n"
+        "    raw.with_options(retries=0).agents()\n"
+        "    return raw.response.headers\n"
     )
     checked = subprocess.run(
         [
@@ -81,6 +96,9 @@ def test_mypy_knows_the_types_of_an_installed_wheel(wheel: Path, tmp_path: Path)
     assert "import-untyped" not in checked.stdout, checked.stdout
     assert "user.py:3: error: Argument 1" in checked.stdout, checked.stdout + checked.stderr
     assert "user.py:4: error: Argument 2" in checked.stdout
+    assert 'user.py:11: error: TypedDict "DoneData" has no key "text"' in checked.stdout
+    assert "user.py:19: error: Incompatible return value type" in checked.stdout
+    assert "Found 4 errors" in checked.stdout, checked.stdout
 
 
 def _run(command: Sequence[str], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""For tests, ours and yours: a clock moved by hand, and a core on a temporary file.
+"""For tests, ours and yours: a clock moved by hand, a core on a temporary file, a fake server.
 
     clock = FakeClock()
     script = {"turns": [{"steps": [{"text": "Good morning!"}]}]}
@@ -11,16 +11,28 @@
 
 `ScriptedModel` is in `outlast.agents.models.scripted`, `AgentSpec` in `outlast.model.agent`,
 `StartExecution` in `outlast.services.executions`. Without `tools` the real ones are called.
+
+What calls a server by HTTP is tested against one whose models are scripts:
+
+    with fake_server({"greeter": [{"text": "Good morning!"}]}) as server:
+        with SyncClient(server.url, server.key) as client:
+            assert client.execute("greeter", "Hello")["output"] == "Good morning!"
 """
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from tempfile import TemporaryDirectory
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
+
+import orjson
 
 from outlast.agents.code import CodeFunctions
 from outlast.agents.embeddings.catalogue import Embedders
@@ -35,6 +47,11 @@ from outlast.services.keys import DEFAULT_WORKSPACE
 from outlast.settings import Settings
 from outlast.store.driver import Driver
 from outlast.store.store import Store
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from outlast.embedded import Embedded
 
 _START: Final = 1_772_000_000_000
 """2026-02-25T06:13:20Z."""
@@ -165,3 +182,82 @@ async def owner(core: Core, workspace: str = DEFAULT_WORKSPACE) -> Principal:
     made = await core.services.keys.workspace(workspace)
     key = await core.services.keys.create(made.id, "owner")
     return Principal(key.key.id, made.id, frozenset(Scope))
+
+
+@dataclass(frozen=True, slots=True)
+class FakeServer:
+    """Where a fake server is, and its key, which opens everything."""
+
+    url: str
+    key: str
+
+
+@contextmanager
+def fake_server(
+    scripts: Mapping[str, Sequence[Mapping[str, Any]] | Mapping[str, Any]],
+    *,
+    tools: Iterable[Callable[..., Any] | str] = (),
+    **settings: Any,
+) -> Iterator[FakeServer]:
+    """Run the server on loopback, in a thread, with a temporary database; scripts are its models.
+
+    `scripts`: for each agent the steps of its answers to any input, or a whole file of a scripted
+    model (`outlast.agents.models.scripted`) as {"turns": […]}. All agents have the `tools`.
+    `settings` by name; the environment and `outlast.toml` are not read. Raises Misconfigured.
+    """
+    with TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as listener:
+        place, key = Path(folder), "sk_fake_server_00000000"
+        app = _fake(place, scripts, tools, {"api_key": key, "log_level": "warning", **settings})
+        server, ready = _threaded(app)
+        thread = Thread(target=_run, args=(server, listener), name="fake_server")
+        thread.start()
+        try:
+            ready.wait()
+            if not server.started:
+                raise Misconfigured("The fake server did not start; the log says why.")
+            yield FakeServer(f"http://127.0.0.1:{listener.getsockname()[1]}", key)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _fake(
+    folder: Path,
+    scripts: Mapping[str, Sequence[Mapping[str, Any]] | Mapping[str, Any]],
+    tools: Iterable[Callable[..., Any] | str],
+    settings: dict[str, Any],
+) -> "Embedded":
+    from outlast.agents.define import Agent
+    from outlast.agents.loader import load_listed
+    from outlast.embedded import Embedded
+
+    agents = []
+    for number, (name, script) in enumerate(scripts.items()):
+        file = folder / f"script{number}.yaml"
+        whole = script if isinstance(script, Mapping) else {"turns": [{"steps": [*script]}]}
+        file.write_bytes(orjson.dumps(whole))
+        agents.append(Agent(name, model=f"scripted:{file}", tools=[*tools]))
+    chosen = Settings(data_dir=folder / "data", agents="fake_server", **settings)
+    return Embedded(chosen, load_listed(agents, "fake_server"))
+
+
+def _run(server: "uvicorn.Server", listener: socket.socket) -> None:
+    with suppress(SystemExit):  # of a server that has not started
+        server.run([listener])
+
+
+def _threaded(app: "Embedded") -> "tuple[uvicorn.Server, Event]":
+    """Return a server for another thread, and what is set once it serves or has failed."""
+    import uvicorn
+
+    ready = Event()
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            try:
+                await super().startup(sockets)
+            finally:
+                ready.set()
+
+    config = uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=1)
+    return Server(config), ready

@@ -23,9 +23,9 @@ where it stopped, without gap or repetition; a request that starts an execution 
 same Idempotency-Key.
 """
 
-from outlast_client.asynchronous.client import Client
+from outlast_client.asynchronous.client import Client, RawClient
 from outlast_client.asynchronous.memory import MemoryClient
-from outlast_client.blocking.client import SyncClient
+from outlast_client.blocking.client import SyncClient, SyncRawClient
 from outlast_client.errors import (
     Conflict,
     Invalid,
@@ -37,20 +37,26 @@ from outlast_client.errors import (
     Unauthorized,
     Unreachable,
 )
-from outlast_client.wire import Frame
+from outlast_client.frames import Frame, FrameOf, frame
+from outlast_client.wire import RawResponse
 
 __all__ = [
     "Client",
     "Conflict",
     "Frame",
+    "FrameOf",
     "Invalid",
     "InvalidField",
     "MemoryClient",
     "NotFound",
     "OutlastError",
     "Overloaded",
+    "RawClient",
+    "RawResponse",
     "Refused",
     "SyncClient",
+    "SyncRawClient",
     "Unauthorized",
     "Unreachable",
+    "frame",
 ]

@@ -1,6 +1,6 @@
 """Time and random ids of the client; tests give it a clock of their own."""
 
-import secrets
+import os
 import time
 from typing import Protocol
 
@@ -44,7 +44,7 @@ class SyncSystemClock:
 
     def new_id(self, prefix: str) -> str:
         """Return an id that is not in use."""
-        return f"{prefix}_{secrets.token_hex(16)}"
+        return f"{prefix}_{os.urandom(16).hex()}"
 
 
 class SystemClock(SyncSystemClock):

@@ -1,6 +1,6 @@
-"""What is sent and received, without input or output: texts, paths, frames."""
+"""What is sent and received, without input or output: texts, paths, responses."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -11,42 +11,13 @@ from outlast_client.errors import InvalidField
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """One frame of a stream."""
+class RawResponse:
+    """A response as it came."""
 
-    id: str | None
-    """Cursor after this frame."""
-    data: dict[str, Any]
-
-    @property
-    def type(self) -> str:
-        """text_delta, tool_call_start, tool_call_end, retry, done, error and the others."""
-        return str(self.data.get("type", ""))
-
-
-class FrameParser:
-    """Parses server-sent events (WHATWG HTML standard); an incomplete frame is dropped."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._cursor: str | None = None
-        self._data: list[bytes] = []
-
-    def feed(self, chunk: bytes) -> Iterator[Frame]:
-        """Yield the frames that these bytes complete."""
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        for line in lines:
-            name, _, value = line.removesuffix(b"\r").partition(b":")
-            value = value.removeprefix(b" ")
-            if name == b"id":
-                self._cursor = value.decode()
-            elif name == b"data":
-                self._data.append(value)
-            elif not name and not value and self._data:
-                content = json_of(b"\n".join(self._data))
-                self._data = []
-                if content is not None:
-                    yield Frame(self._cursor, content)
+    status: int
+    headers: Mapping[str, str]
+    """By name, in any case."""
+    content: bytes
 
 
 def json_of(content: bytes) -> dict[str, Any] | None:

@@ -194,7 +194,8 @@ async def test_the_python_client_follows_a_tree_over_cuts_to_the_end_of_its_root
     ):
         async with Client(proxy.url, api.key) as client:
             found = [
-                (frame.id or "", frame.data) async for frame in client.follow(root, children=True)
+                (frame.id or "", dict(frame.data))
+                async for frame in client.follow(root, children=True)
             ]
         assert proxy.cuts == 0
     assert _each(found) == _each(whole)

@@ -31,7 +31,10 @@ _WORDS: Final = (
     (r"\bAsyncClient\b", "Client"),
     (r"(?<!Sync)\b(System)?Clock\b", r"Sync\1Clock"),
     (r"\bMemoryClient\b", "SyncMemoryClient"),
-    (r"\bclass Client\b", "class SyncClient"),
+    (r"\bclass (Raw)?Client\b", r"class Sync\1Client"),
+    (r"\(Client\):", "(SyncClient):"),
+    (r"\bRawClient\b", "SyncRawClient"),
+    (r'bound="Client"', 'bound="SyncClient"'),
     (r'"""The async client', '"""The blocking client'),
 )
 

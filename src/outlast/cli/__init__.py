@@ -6,6 +6,7 @@ interrupted.
 """
 
 import os
+import signal
 import sys
 from typing import Final, NoReturn
 
@@ -19,12 +20,15 @@ _REMEDIES: Final = {
     "unreachable": "Start a server: outlast serve",
 }
 """The command that helps with an error, by the error's code."""
+_FIRST_PROCESS: Final = 1
 _WRONG_USAGE: Final = frozenset({400, 422})
 """HTTP statuses of values that cannot be; without a server they are InvalidRequest."""
 
 
 def main() -> None:
     """Run the command that `sys.argv` names and exit; an error is one line on standard error."""
+    if os.getpid() == _FIRST_PROCESS:  # a container's: Linux drops its signals without a handler
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     from outlast.cli.commands import app
     from outlast.model.error import InvalidRequest, Misconfigured, OutlastError
 

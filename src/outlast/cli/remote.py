@@ -54,16 +54,16 @@ async def show_stream(client: Client, execution_id: str, screen: Screen) -> Exec
             frame = upcoming.result()
             if frame is None:
                 return await client.get(execution_id)
-            if _voids(frame, shown):
-                screen.taken_back(int(frame.data.get("step", 0)))
+            if frame.type == "resumed" and _voids(frame.data["behind"], shown):
+                screen.taken_back(frame.data["step"])
             elif frame.type in _SHOWN and (cursor := _cursor(frame.id)):
                 shown = cursor
             show_frame(screen, frame)
 
 
-def _voids(frame: Frame, shown: Cursor) -> bool:
-    """Whether a roll-back has voided what was shown last."""
-    stands = _cursor(frame.data.get("behind")) if frame.type == "resumed" else None
+def _voids(behind: str, shown: Cursor) -> bool:
+    """Whether a roll-back to here has voided what was shown last."""
+    stands = _cursor(behind)
     return stands is not None and shown > stands
 
 
@@ -94,22 +94,20 @@ async def _silent(
 
 def show_frame(screen: Screen, frame: Frame) -> None:
     """Show one frame; technical ones are left out."""
-    data = frame.data
     match frame.type:
         case "text_delta":
-            screen.text(str(data.get("text", "")))
+            screen.text(frame.data["text"])
         case "thinking":
-            screen.thinking(str(data.get("text", "")))
+            screen.thinking(frame.data["text"])
         case "tool_call_start":
-            screen.tool_started(str(data.get("name")), data.get("parameters"))
+            screen.tool_started(frame.data["name"], frame.data["parameters"])
         case "tool_call_end":
-            screen.tool_finished(
-                str(data.get("name")), data.get("result"), is_error=bool(data.get("isError"))
-            )
+            data = frame.data
+            screen.tool_finished(data["name"], data["result"], is_error=data["isError"])
         case "approval_requested":
-            screen.approval_requested(str(data.get("name")), data.get("parameters"))
+            screen.approval_requested(frame.data["name"], frame.data["parameters"])
         case "client_call_requested":
-            screen.client_call(str(data.get("name")), str(data.get("toolCallId")))
+            screen.client_call(frame.data["name"], frame.data["toolCallId"])
         case "retry":
             screen.retried("")
         case _:

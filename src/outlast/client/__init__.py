@@ -3,34 +3,5 @@
 `pip install outlast-client` brings the same without the server.
 """
 
-from outlast_client import (
-    Client,
-    Conflict,
-    Frame,
-    Invalid,
-    InvalidField,
-    MemoryClient,
-    NotFound,
-    OutlastError,
-    Overloaded,
-    Refused,
-    SyncClient,
-    Unauthorized,
-    Unreachable,
-)
-
-__all__ = [
-    "Client",
-    "Conflict",
-    "Frame",
-    "Invalid",
-    "InvalidField",
-    "MemoryClient",
-    "NotFound",
-    "OutlastError",
-    "Overloaded",
-    "Refused",
-    "SyncClient",
-    "Unauthorized",
-    "Unreachable",
-]
+from outlast_client import *  # noqa: F403 - its names stand there alone
+from outlast_client import __all__ as __all__

@@ -1,12 +1,13 @@
 """The methods of the client, one per operation of the API."""
 
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from outlast_client import types
+from outlast_client.asynchronous.accounts import AccountMethods
 from outlast_client.asynchronous.connection import (
     ANSWER_SECONDS,
     FIRST_WAIT,
@@ -14,14 +15,15 @@ from outlast_client.asynchronous.connection import (
     Connection,
 )
 from outlast_client.asynchronous.memory import MemoryClient
-from outlast_client.asynchronous.schedules import ScheduleMethods
 from outlast_client.clock import Clock, SystemClock
 from outlast_client.errors import Unreachable
-from outlast_client.wire import Frame, require_ascii, segment
+from outlast_client.frames import Frame
+from outlast_client.wire import RawResponse, require_ascii, segment
 
 if TYPE_CHECKING:
     import httpx2
 
+Kind = TypeVar("Kind", bound="Client")
 _LAST: Final = frozenset({"done", "error"})
 """Types of frames that end a stream."""
 _MOVING: Final = frozenset({"queued", "running"})
@@ -29,7 +31,7 @@ _POLL_SECONDS: Final = 1.0
 _ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 
 
-class Client(ScheduleMethods):
+class Client(AccountMethods):
     """One server and one key. Every method raises Unreachable and Refused.
 
     A lone surrogate, which JSON in UTF-8 cannot encode, is sent as U+FFFD; a pair is sent as its
@@ -64,7 +66,7 @@ class Client(ScheduleMethods):
             retries=retries,
             timeout=timeout,
         )
-        self._clock, self._patience = self._connection.clock, patience
+        self._clock = self._connection.clock
         self.url = self._connection.url
         self.memory = MemoryClient(self._connection)
 
@@ -83,8 +85,35 @@ class Client(ScheduleMethods):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, also of clients that `with_options` and `with_raw` made of it."""
         await self._connection.close()
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
+        patience: float | None = None,
+    ) -> Self:
+        """Return a client with other bounds over the same connections, for one call or for many.
+
+        `await client.with_options(timeout=2, retries=0).get(execution_id)`. None leaves one as it
+        is. Neither bounds how long `execute` waits for the agent: see `background`.
+        """
+        return self._over(self._connection.with_options(timeout, retries, patience), type(self))
+
+    def with_raw(self) -> "RawClient":
+        """Return a client that keeps the last response as it came, over the same connections.
+
+        `raw = client.with_raw()`, then `await raw.get(execution_id)` and `raw.response.headers`.
+        Calls that run at the same time need one each.
+        """
+        return self._over(self._connection.with_options(), RawClient)
+
+    def _over(self, connection: Connection, kind: "type[Kind]") -> "Kind":
+        made = kind.__new__(kind)
+        vars(made).update(vars(self), _connection=connection, memory=MemoryClient(connection))
+        return made
 
     async def each(
         self, page: Callable[..., Awaitable[Any]], *of: Any, **filters: Any
@@ -125,14 +154,13 @@ class Client(ScheduleMethods):
         body |= {name: value for name, value in given.items() if value is not None}
         if background:
             body["background"] = True
-        require_ascii(idempotency_key or "", "The Idempotency-Key", "idempotency_key")
-        headers = {"Idempotency-Key": idempotency_key or self._clock.new_id("req")}
+        headers = self._once(idempotency_key)
         answer = await self._connection.persist(
             "POST",
             f"/v1/agents/{segment(agent)}/execute",
             json=body,
             headers=headers,
-            timeout=None if not background else ANSWER_SECONDS,
+            **({} if background else {"timeout": None}),
         )
         while not background and answer.get("status") in _MOVING:  # the server left before its end
             await self._clock.sleep(_POLL_SECONDS)
@@ -184,7 +212,7 @@ class Client(ScheduleMethods):
                 over = (await self.get(execution_id)).get("status") in _ENDED
             except Unreachable:
                 away = away or self._clock.monotonic()
-                if self._clock.monotonic() - away > self._patience:
+                if self._clock.monotonic() - away > self._connection.patience:
                     raise
             await self._clock.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
@@ -311,75 +339,20 @@ class Client(ScheduleMethods):
         """Return one agent."""
         return await self._connection.ask("GET", f"/v1/agents/{segment(id_or_name)}")
 
-    # --- keys
-
-    async def create_key(
-        self,
-        name: str,
-        scopes: Sequence[str],
-        *,
-        agent_id: str | None = None,
-        expires_at: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> types.CreatedKey:
-        """Create an API key; its secret is `key` of the answer, this once."""
-        require_ascii(idempotency_key or "", "The Idempotency-Key", "idempotency_key")
-        body = {"name": name, "scopes": [*scopes], "agentId": agent_id, "expiresAt": expires_at}
-        headers = {"Idempotency-Key": idempotency_key or self._clock.new_id("req")}
-        return await self._connection.persist("POST", "/v1/keys", json=body, headers=headers)
-
-    async def keys(self, **page: Any) -> types.KeyPage:
-        """A page of API keys, newest first: {data, hasMore, nextCursor}."""
-        params = {name: value for name, value in page.items() if value is not None}
-        return await self._connection.ask("GET", "/v1/keys", params=params)
-
-    async def key(self, key_id: str) -> types.Key:
-        """One API key without its secret."""
-        return await self._connection.ask("GET", f"/v1/keys/{segment(key_id)}")
-
-    async def revoke_key(self, key_id: str) -> None:
-        """Revoke an API key: it opens nothing any more."""
-        await self._connection.ask("DELETE", f"/v1/keys/{segment(key_id)}")
-
-    # --- usage
-
-    async def usage(self, **query: Any) -> types.UsagePageObject:
-        """Return a page of what the workspace has used: {from, to, data, hasMore, nextCursor}.
-
-        `query`: `from`, `to`, `bucket`, `groupBy`, `after`, `limit` as in the API.
-        """
-        params = {name: value for name, value in query.items() if value is not None}
-        return await self._connection.ask("GET", "/v1/usage", params=params)
-
-    # --- budgets
-
-    async def budgets(self, **page: Any) -> types.BudgetList:
-        """Return a page of the budgets, by owner: {data, hasMore, nextCursor}.
-
-        `page`: `kind`, `after`, `limit` as in the API.
-        """
-        params = {name: value for name, value in page.items() if value is not None}
-        return await self._connection.ask("GET", "/v1/budgets", params=params)
-
-    async def budget(self, owner: str) -> types.BudgetObject:
-        """Return a budget by its owner's id, or `workspace`: bounds, spent, reserved, remaining."""
-        return await self._connection.ask("GET", f"/v1/budgets/{segment(owner)}")
-
-    async def set_budget(self, owner: str, bounds: dict[str, Any]) -> types.BudgetObject:
-        """Set the whole budget of `workspace`, a key or a conversation, and return it.
-
-        `bounds`: `maxTokens`, `maxCredits`, `maxSteps`, `maxSeconds`, `period`, `timeZone` as in
-        the API.
-        """
-        return await self._connection.ask("PUT", f"/v1/budgets/{segment(owner)}", json=bounds)
-
-    async def remove_budget(self, owner: str) -> None:
-        """Remove a budget, if there is one."""
-        await self._connection.ask("DELETE", f"/v1/budgets/{segment(owner)}")
-
     async def ready(self) -> bool:
         """Return whether the server takes work."""
         return await self._connection.ready()
+
+
+class RawClient(Client):
+    """A client that keeps its last response; made by `with_raw`."""
+
+    @property
+    def response(self) -> RawResponse:
+        """The last response that was read whole. Raises LookupError before the first one."""
+        if (last := self._connection.last) is None:
+            raise LookupError("There is no response yet.")
+        return last
 
 
 def _is_last(frame: Frame, execution_id: str) -> bool:

@@ -2,13 +2,15 @@
 """Requests and responses of the client; made from the async one."""
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Final
+from copy import copy
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import orjson
 
 from outlast_client.clock import SyncClock
 from outlast_client.errors import Refused, Unreachable, refusal
-from outlast_client.wire import Frame, FrameParser, json_of, require_ascii, segment, sendable
+from outlast_client.frames import Frame, FrameParser
+from outlast_client.wire import RawResponse, json_of, require_ascii, segment, sendable
 
 if TYPE_CHECKING:
     import httpx2
@@ -47,14 +49,33 @@ class Connection:
         self.patience = patience
         self.retries = retries
         self.url = url.rstrip("/")
-        self._timeout = timeout
+        self.timeout = timeout
+        self.last: RawResponse | None = None
+        """The last response that was read whole."""
         self._lost = httpx2.TransportError
         self._http = httpx2.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx2.Timeout(timeout, connect=_CONNECT_SECONDS),
+            timeout=_bounds(timeout),
             transport=transport,
         )
+
+    def with_options(
+        self,
+        timeout: float | None = None,
+        retries: int | None = None,
+        patience: float | None = None,
+    ) -> Self:
+        """Return this one with other bounds, over the same connections; None leaves one as it is.
+
+        It has no last response.
+        """
+        made = copy(self)
+        made.last = None
+        made.timeout = self.timeout if timeout is None else timeout
+        made.retries = self.retries if retries is None else retries
+        made.patience = self.patience if patience is None else patience
+        return made
 
     def close(self) -> None:
         """Close the connections."""
@@ -104,10 +125,12 @@ class Connection:
         for name in ("json", "params"):
             if name in request:
                 request[name] = sendable(request[name])
+        request.setdefault("timeout", _bounds(self.timeout))
         try:
             answer = self._http.request(method, path, **request)
         except self._lost as error:
             raise self._unreachable(error) from error
+        self.last = RawResponse(answer.status_code, answer.headers, answer.content)
         if answer.status_code == _NO_CONTENT:
             return {}
         content = json_of(answer.content)
@@ -143,7 +166,7 @@ class Connection:
 
     def lines(self, path: str) -> Generator[dict[str, Any], None, None]:
         """Yield the JSON objects of a response that has one a line, as they come."""
-        timeout = (_CONNECT_SECONDS, ANSWER_SECONDS, ANSWER_SECONDS, ANSWER_SECONDS)
+        timeout = _bounds(ANSWER_SECONDS)
         try:
             with self._http.stream("GET", path, timeout=timeout) as answer:
                 if not answer.is_success:
@@ -158,3 +181,8 @@ class Connection:
 
     def _unreachable(self, error: Exception) -> Unreachable:
         return Unreachable(f"{self.url} does not answer: {str(error) or type(error).__name__}.")
+
+
+def _bounds(seconds: float) -> tuple[float, float, float, float]:
+    """Return how long a request may connect, wait for bytes, send them, wait for a connection."""
+    return (min(seconds, _CONNECT_SECONDS), seconds, seconds, seconds)

@@ -1,0 +1,113 @@
+"""The image of examples/deploy, really built and run: killed, started again, stopped.
+
+The base is Debian's, made by mmdebstrap, where a registry may be out of reach.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import pytest
+
+from outlast.client import SyncClient
+from tests.support.long_cases import WHOLE
+from tests.support.mcp_servers import free_port
+from tests.support.waiting import BOUND
+
+ROOT: Final = Path(__file__).parents[2]
+TOOLS: Final = ("podman", "buildah", "mmdebstrap", "runc")
+BASE: Final = "localhost/outlast-test-base"
+IMAGE: Final = "localhost/outlast-test"
+KEY: Final = "sk_container_00000000000"
+PODMAN: Final = ("podman", "--runtime", "runc")
+LIMITS: Final = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
+"""That a host of tests may set, which may not be allowed more than its own."""
+OF_HOST: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
+"""What a build behind a proxy needs."""
+MOST_BYTES: Final = 180_000_000
+"""What the image may add to its base."""
+AGENTS: Final = """
+agents:
+  - name: writer
+    model: scripted:/etc/outlast/script.yaml
+"""
+WORDS: Final = " ".join(f"word{n}" for n in range(40))
+SCRIPT: Final = f'turns: [{{steps: [{{text: "{WORDS}", delay_ms: 300}}]}}]'
+
+missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+pytestmark = [
+    pytest.mark.skipif(not WHOLE, reason="it takes minutes: make hostile"),
+    pytest.mark.skipif(bool(missing), reason=f"not on this machine: {', '.join(missing)}"),
+]
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Build the image; return what podman says of it."""
+    if subprocess.run(["podman", "image", "exists", BASE], check=False).returncode:
+        tar = tmp_path_factory.mktemp("base") / "base.tar"
+        packages = "--include=python3,python3-venv,ca-certificates"
+        run("mmdebstrap", "--variant=minbase", packages, "trixie", str(tar))
+        run("podman", "import", str(tar), BASE)
+    mounts = [f"--volume={path}:{path}:ro" for path in OF_HOST if Path(path).exists()]
+    file = ROOT / "examples" / "deploy" / "Dockerfile"
+    build = ["buildah", "bud", "--isolation=chroot", "--network=host", "--format=docker", *mounts]
+    run(*build, f"--build-arg=PYTHON={BASE}", f"--tag={IMAGE}", f"--file={file}", str(ROOT))
+    described: dict[str, Any] = orjson.loads(run("podman", "image", "inspect", IMAGE))[0]
+    return described
+
+
+@pytest.fixture
+def container(image: dict[str, Any], tmp_path: Path) -> Iterator[int]:
+    """A container as the documents run it; its port. Its root is read-only."""
+    (tmp_path / "agents.yaml").write_text(AGENTS)
+    (tmp_path / "script.yaml").write_text(SCRIPT)
+    tmp_path.chmod(0o755)
+    port = free_port()
+    settings = {"OUTLAST_HOST": "127.0.0.1", "OUTLAST_PORT": str(port), "OUTLAST_API_KEY": KEY}
+    given = [f"--env={name}={value}" for name, value in settings.items()]
+    kept = [f"--volume={tmp_path}:/etc/outlast:ro", "--volume=outlast-test:/data"]
+    bounds = ["--network=host", "--read-only", "--tmpfs=/tmp", *LIMITS]
+    command = ["serve", "--agents", "/etc/outlast/agents.yaml"]
+    run(*PODMAN, "run", "--detach", "--name=outlast-test", *bounds, *kept, *given, IMAGE, *command)
+    yield port
+    run(*PODMAN, "rm", "--force", "--time=0", "outlast-test")
+    run(*PODMAN, "volume", "rm", "outlast-test")
+
+
+def test_the_image_is_what_the_file_says(image: dict[str, Any]) -> None:
+    config = image["Config"]
+    assert (config["User"], config["StopSignal"]) == ("outlast", "SIGTERM")
+    assert set(config["Volumes"]) == {"/data"}
+    assert "/readyz" in image["Healthcheck"]["Test"][-1]
+    (base,) = orjson.loads(run("podman", "image", "inspect", BASE))
+    assert image["Size"] - base["Size"] < MOST_BYTES
+
+
+def test_a_killed_container_goes_on_and_a_stopped_one_leaves_in_order(container: int) -> None:
+    with SyncClient(f"http://127.0.0.1:{container}", KEY, patience=BOUND) as client:
+        frames = client.stream("writer", "write")
+        seen = [next(frames) for _ in range(5)]
+        run(*PODMAN, "kill", "--signal=KILL", "outlast-test")
+        run(*PODMAN, "start", "outlast-test")
+        seen += frames
+    end = seen[-1]
+    assert end.type == "done"
+    assert end.data["execution"]["output"] == WORDS
+    assert any(frame.type == "retry" for frame in seen)
+    run(*PODMAN, "healthcheck", "run", "outlast-test")
+    assert run(*PODMAN, "exec", "outlast-test", "id", "-u") == "10001"
+    with pytest.raises(AssertionError, match="Read-only"):
+        run(*PODMAN, "exec", "outlast-test", "touch", "/opt/outlast/x")
+    run(*PODMAN, "stop", "--time=40", "outlast-test")
+    state = orjson.loads(run(*PODMAN, "inspect", "outlast-test"))[0]["State"]
+    assert (state["Status"], state["ExitCode"]) == ("exited", 0)
