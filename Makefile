@@ -7,7 +7,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install demo test test-fast hostile check format lock docs bench sbom clean
+.PHONY: help install demo test test-fast test-newest hostile check format lock docs bench sbom clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ test: $(STAMP) ## all tests
 test-fast: $(STAMP) ## a subset that covers each part, without Postgres and slow modules: at most 90 seconds on two cores
 	@$(BIN)/python -m pytest --fast --processes 2
 
+test-newest: $(STAMP) ## a part of the tests on the newest Python of this machine, if it has a newer one
+	@$(BIN)/python -m tests.support.newest
+
 hostile: $(STAMP) ## full disks, failing disks, a fleet in chaos, storms of runs: all of it, about fifteen minutes
 	@OUTLAST_HOSTILE=whole $(BIN)/python -m pytest tests/hostile tests/rooms/test_connections.py \
 	  tests/rooms/test_slow_readers.py tests/rooms/test_fuzz.py tests/rooms/console/test_screens.py tests/test_files.py tests/cli/test_leaving.py \
@@ -74,4 +77,4 @@ sbom: | $(filter .tools/bin/uv,$(UV)) ## sbom.json: a CycloneDX bill of what req
 	  --output-format JSON --output-file sbom.json requirements.lock
 
 clean: ## remove what make made
-	@rm -rf .venv .tools .demo
+	@rm -rf .venv .venv-* .tools .demo

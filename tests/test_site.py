@@ -20,7 +20,7 @@ _PUNCTUATION: Final = re.compile(r"[^\w\- ]")
 
 
 def test_the_page_of_errors_is_what_the_classes_say() -> None:
-    assert set(error_page.classes()) <= set(error_page.HELPS), "say what helps"
+    assert set(error_page.codes()) <= set(error_page.HELPS), "say what helps"
     written = error_page.PAGE.read_text()
     assert written == error_page.page(), "write it anew: python -m tests.support.error_page"
 

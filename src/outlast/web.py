@@ -58,6 +58,7 @@ EXPOSED: Final = (
     "x-workflow-stream-tail-index",
     "x-vercel-ai-ui-message-stream",
     "Location",
+    "Link",
     "Idempotency-Replayed",
     WARNING_HEADER,
 )

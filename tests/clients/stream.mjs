@@ -29,4 +29,16 @@ try {
 }
 const listed = [];
 for await (const one of outlast.each((page) => outlast.list({ ...page, limit: 2 }))) listed.push(one.id);
-console.log(JSON.stringify({ frames, aborted, refused, listed }));
+const requestIds = [];
+await outlast.agents({}, { onResponse: (answer) => requestIds.push(answer.headers.get("x-request-id")) });
+let tries = 0;
+const cut = async () => {
+  tries += 1;
+  throw new Error("cut");
+};
+const waits = (_, { signal }) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+const lost = [];
+for (const [fetch, bounds] of [[cut, { retries: 1 }], [waits, { retries: 0, timeout: 0.01 }]]) {
+  await new Outlast({ url, key, fetch }).agents({}, bounds).catch((error) => lost.push(error.name));
+}
+console.log(JSON.stringify({ frames, aborted, refused, listed, requestIds, tries, lost }));

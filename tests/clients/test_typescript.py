@@ -130,6 +130,8 @@ async def test_a_run_is_aborted_by_its_signal_and_a_call_approved_on_the_way(
     seen = await npm.run(packages, "stream.mjs", options(server, package) | {"input": "sum"})
     assert seen["frames"][-1]["execution"]["output"] == "It is 42."
     assert len(seen["listed"]) == 2
+    assert [one[:4] for one in seen["requestIds"]] == ["req_"]
+    assert (seen["tries"], seen["lost"]) == (2, ["Unreachable", "Unreachable"])
 
 
 async def test_a_page_of_another_origin_streams_over_a_killed_server(

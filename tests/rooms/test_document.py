@@ -9,6 +9,7 @@ import jsonschema_rs
 import pytest
 
 from outlast.model.error import Overloaded
+from tests.support import error_page
 from tests.support.api import Api
 
 pytestmark = pytest.mark.anyio
@@ -102,6 +103,25 @@ async def test_the_page_of_the_document_needs_no_network_and_runs_no_script(api:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}'; ")
     assert not re.search(r"<script|<link|<img|style=|src=|@import|url\(", response.text)
+
+
+async def test_each_error_links_to_the_page_of_its_code_which_needs_no_key(api: Api) -> None:
+    del api.client.headers["authorization"]
+    for path, code in (("/v1/executions", "invalid_api_key"), ("/v1/nowhere", "not_found")):
+        refused = await api.client.get(path)
+        assert refused.headers["link"] == f'</docs/errors/{code}>; rel="help"'
+    wrong = await api.client.delete("/docs")
+    assert wrong.headers["link"] == '</docs/errors/method_not_allowed>; rel="help"'
+    contents = (await api.client.get("/docs/errors")).text
+    assert set(re.findall(r'href="/docs/errors/(\w+)"', contents)) == set(error_page.codes())
+    for code in error_page.codes():
+        page = await api.client.get(f"/docs/errors/{code}")
+        assert page.status_code == 200
+        assert f"<h1>{code}</h1>" in page.text
+        assert error_page.HELPS[code][:20].partition("`")[0] in page.text
+        assert page.headers["content-security-policy"].startswith("default-src 'none'; ")
+        assert not re.search(r"<script|<link|<img|style=|src=", page.text)
+    assert (await api.client.get("/docs/errors/nothing")).status_code == 404
 
 
 async def test_health_needs_no_key(api: Api) -> None:

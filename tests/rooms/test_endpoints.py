@@ -95,7 +95,8 @@ async def test_every_route_of_the_server_is_an_endpoint_or_known_to_be_public(ap
     assert served == {(endpoint.path, endpoint.method) for endpoint in every}
     others = {route.path for route in routes if isinstance(route, PlainRoute)}
     others -= {endpoint.path for endpoint in every}
-    assert others == {*HEALTH, "/", "/docs", "/openapi.json"}
+    pages = {"/docs", "/docs/errors", "/docs/errors/{code}"}
+    assert others == {*HEALTH, "/", "/openapi.json", *pages}
 
 
 def test_every_scope_opens_an_endpoint() -> None:

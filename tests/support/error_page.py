@@ -53,6 +53,7 @@ HELPS: Final = {
     "memory_store_archived": "Take it out of the archive: change `archived`.",
     "memory_store_full": "Delete items, or use another store.",
     "memory_store_not_found": f"{_LIST} `outlast memory list`",
+    "method_not_allowed": "`Allow` of the answer names the methods of this path.",
     "misconfigured": "`outlast doctor` names what is not right, and how to mend it.",
     "missing_required_field": "`param` names the field.",
     "model_rejected": "The message is the provider's: key, model name or content. `outlast doctor`",
@@ -73,6 +74,10 @@ HELPS: Final = {
     "upstream_error": _PROVIDER,
 }
 """What helps, by code."""
+_OF_ROUTES: Final = {
+    "method_not_allowed": ("The path exists with other methods.", 405, "invalid_request_error"),
+}
+"""Codes without a class: when, status, type."""
 
 
 def classes() -> dict[str, list[type[OutlastError]]]:
@@ -84,14 +89,22 @@ def classes() -> dict[str, list[type[OutlastError]]]:
     return dict(sorted(found.items()))
 
 
+def codes() -> list[str]:
+    """Return every code."""
+    return sorted({*classes(), *_OF_ROUTES})
+
+
 def page() -> str:
     """Return the whole page."""
-    return "\n".join([_HEAD, *(line for code in classes() for line in _section(code))])
+    return "\n".join([_HEAD, *(line for code in codes() for line in _section(code))])
 
 
 def _section(code: str) -> Iterator[str]:
     yield from (f"## {code}", "", "| when | status | type |", "|---|---|---|")
-    for kind in classes()[code]:
+    if code in _OF_ROUTES:
+        text, status, name = _OF_ROUTES[code]
+        yield f"| {text} | {status} | `{name}` |"
+    for kind in classes().get(code, ()):
         branch = next((STATUS[above] for above in kind.__mro__ if above in STATUS), None)
         status, name = branch or ("", "of an execution, or at a start")
         text = " ".join((kind.__doc__ or "").split("\n\n")[0].split())

@@ -36,12 +36,22 @@ export interface Options {
   key?: string;
   /** Seconds to wait for a server that is away; default 60. */
   patience?: number;
+  /** Seconds that an answer may take; default 60. Neither a stream nor a run. */
+  timeout?: number;
+  /** How often a request that changes nothing is sent again while the server is away; default 2. */
+  retries?: number;
   fetch?: typeof globalThis.fetch;
 }
 
 export interface CallOptions {
   signal?: AbortSignal;
   idempotencyKey?: string;
+  /** Seconds, for this call. */
+  timeout?: number;
+  /** For this call. */
+  retries?: number;
+  /** Gets each response of this call as it comes, with its headers; its body is read after that. */
+  onResponse?: (response: Response) => void;
 }
 
 export interface FollowOptions {
@@ -83,12 +93,16 @@ export class Outlast {
   readonly url: string;
   readonly #key: string | undefined;
   readonly #patience: number;
+  readonly #timeout: number;
+  readonly #retries: number;
   readonly #fetch: typeof globalThis.fetch;
 
   constructor(options: Options) {
     this.url = options.url.replace(/\/+$/, "");
     this.#key = options.key;
     this.#patience = (options.patience ?? 60) * 1000;
+    this.#timeout = options.timeout ?? 60;
+    this.#retries = options.retries ?? 2;
     this.#fetch = options.fetch ?? ((...given) => globalThis.fetch(...given));
   }
 
@@ -252,12 +266,27 @@ export class Outlast {
   }
 
   async #json<T>(method: string, path: string, request: Request): Promise<T> {
-    const answer = await this.#send(method, path, request);
+    let left = method === "GET" ? (request.retries ?? this.#retries) : 0;
+    for (let wait = FIRST_WAIT; ; wait = Math.min(2 * wait, LONGEST_WAIT)) {
+      try {
+        return await this.#answer<T>(method, path, request);
+      } catch (error) {
+        const passing = error instanceof Unreachable || (error instanceof OutlastError && PASSING.has(error.status));
+        if (!passing || left-- <= 0) throw error;
+      }
+      await sleep(wait, request.signal);
+    }
+  }
+
+  async #answer<T>(method: string, path: string, request: Request): Promise<T> {
+    const late = AbortSignal.timeout((request.timeout ?? this.#timeout) * 1000);
+    const signal = request.signal ? AbortSignal.any([request.signal, late]) : late;
     try {
+      const answer = await this.#send(method, path, { ...request, signal });
       return (answer.status === 204 ? {} : await answer.json()) as T;
     } catch (error) {
       request.signal?.throwIfAborted();
-      throw unreachable(this.url, error);
+      throw error instanceof OutlastError ? error : unreachable(this.url, error);
     }
   }
 
@@ -276,19 +305,18 @@ export class Outlast {
     try {
       answer = await this.#fetch(url, sent);
     } catch (error) {
-      request.signal?.throwIfAborted();
       throw unreachable(this.url, error);
     }
+    request.onResponse?.(answer);
     if (!answer.ok) throw await refused(answer);
     return answer;
   }
 }
 
-interface Request {
+interface Request extends Omit<CallOptions, "idempotencyKey"> {
   headers?: Record<string, string>;
   query?: Query;
   body?: unknown;
-  signal?: AbortSignal;
 }
 
 async function refused(answer: Response): Promise<OutlastError> {

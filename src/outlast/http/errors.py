@@ -51,6 +51,8 @@ STATUS: Final[dict[type[OutlastError], tuple[int, str]]] = {
 """Status and type of each branch of the tree; a class has its nearest ancestor's, the rest is
 500 without details."""
 
+ERRORS: Final = "/docs/errors"
+"""Below it, each code has a page."""
 _HEADERS: Final[dict[int, dict[str, str]]] = {
     401: {"WWW-Authenticate": "Bearer"},
     415: {"Accept-Encoding": "identity"},
@@ -135,14 +137,17 @@ def method_problem(allowed: str) -> Problem:
 
 
 def error_response(problem: Problem, scope: Scope, render: RenderError) -> Response:
-    """Return the problem in a room's shape; its code appears in the access log."""
+    """Return the problem in a room's shape, with a link to the page of its code.
+
+    The code appears in the access log.
+    """
     scope[CODE] = problem.code
     if root := scope.get("root_path"):
         problem = replace(problem, root_path=root)
     return Response(
         orjson.dumps(render(problem, scope.get("outlast.request_id", ""))),
         problem.status,
-        dict(problem.headers),
+        {**problem.headers, "Link": f'<{problem.root_path}{ERRORS}/{problem.code}>; rel="help"'},
         "application/json",
     )
 

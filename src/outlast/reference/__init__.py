@@ -1,16 +1,21 @@
-"""The OpenAPI document of the rooms, at `/openapi.json`, and the page that shows it, at `/docs`."""
+"""The OpenAPI document of the rooms, at `/openapi.json`, and the page that shows it, at `/docs`.
+
+Below `/docs/errors` each error code has a page.
+"""
 
 import asyncio
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Any, Final
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from outlast import __version__
 from outlast.http.document import document
+from outlast.http.errors import ERRORS
 from outlast.http.room import Room
 from outlast.http.spool import json_response
 
@@ -31,7 +36,12 @@ class Reference:
         """Returns the OpenAPI 3.1 document."""
         self._shown = lru_cache(_ROOTS)(self._rendered)
         """Returns the page of the document and its policy, for a prefix of the paths."""
-        self.routes = [Route("/openapi.json", self._answer), Route("/docs", self._page)]
+        self.routes = [
+            Route("/openapi.json", self._answer),
+            Route("/docs", self._page),
+            Route(ERRORS, _errors),
+            Route(ERRORS + "/{code}", _errors),
+        ]
 
     def _document(self) -> dict[str, Any]:
         info = {"title": "Outlast", "description": _DESCRIPTION, "version": __version__}
@@ -46,13 +56,26 @@ class Reference:
         return json_response({**document, **servers})
 
     async def _page(self, request: Request) -> Response:
-        content, policy = await asyncio.to_thread(self._shown, _root(request))
-        return Response(content, headers={"Content-Type": _HTML, "Content-Security-Policy": policy})
+        return _shown(*await asyncio.to_thread(self._shown, _root(request)))
 
     def _rendered(self, root: str) -> tuple[str, str]:
         from outlast.reference.page import render
 
         return render(self.document(), root)
+
+
+async def _errors(request: Request) -> Response:
+    """Answer the page of an error's code, or the list of all."""
+    from outlast.reference.errors import render
+
+    found = await asyncio.to_thread(render, request.path_params.get("code"), _root(request))
+    if found is None:
+        raise HTTPException(404)
+    return _shown(*found)
+
+
+def _shown(content: str, policy: str) -> Response:
+    return Response(content, headers={"Content-Type": _HTML, "Content-Security-Policy": policy})
 
 
 def _root(request: Request) -> str:

@@ -95,22 +95,28 @@ def render(document: Mapping[str, Any], root: str) -> tuple[str, str]:
     groups: dict[str, list[Operation]] = {_FIRST: []}
     for operation in _operations(document, root):
         groups.setdefault(operation.tag, []).append(operation)
-    content = _template().render(
+    content = template("reference.html").render(
         info=document["info"],
         root=root,
         groups=groups,
         schemas=[_named(name, one) for name, one in document["components"]["schemas"].items()],
         style=Markup(style),  # noqa: S704 - a file of the package
     )
+    return content, policy_of(style)
+
+
+def policy_of(style: str) -> str:
+    """Return the content security policy of a page with this style and nothing else."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return content, (
+    return (
         f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
 
 
 @cache
-def _template() -> Any:
+def template(name: str) -> Any:
+    """Return a template of this package."""
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
@@ -121,7 +127,7 @@ def _template() -> Any:
     reader = MarkdownIt("commonmark", {"html": False})
     environment.filters["markdown"] = lambda text: Markup(reader.render(text))  # noqa: S704
     environment.filters["inline_markdown"] = lambda text: Markup(reader.renderInline(text))  # noqa: S704
-    return environment.get_template("reference.html")
+    return environment.get_template(name)
 
 
 def _operations(document: Mapping[str, Any], root: str) -> Iterator[Operation]:

@@ -76,6 +76,32 @@ def rendered(name: str, root: str) -> HelpPage:
 
 
 @cache
+def sections(name: str, root: str) -> "dict[str, Markup]":
+    """Return what stands below each heading of the second level, by its anchor.
+
+    Empty if the package has no such document. `root` is the address of the console.
+    """
+    from markupsafe import Markup
+
+    if (known := documents().get(name)) is None:
+        return {}
+    parser = _parser()
+    tokens = parser.parse(known.path.read_text(encoding="utf-8"))
+    found: dict[str, list[Token]] = {}
+    inside: list[Token] = []
+    for at, token in enumerate(tokens):
+        if token.type == "heading_open" and token.tag == _SUBTITLE:
+            inside = found[anchor(_plain(tokens[at + 1]))] = []
+        elif token.children:
+            token.children = list(_linked(token.children, "", root))
+        inside.append(token)
+    return {
+        place: Markup(parser.renderer.render(below[3:], parser.options, {}))  # noqa: S704 - ours
+        for place, below in found.items()
+    }
+
+
+@cache
 def _parser() -> "MarkdownIt":
     from markdown_it import MarkdownIt
 

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from outlast.http.errors import Problem
+from outlast.http.errors import ERRORS, Problem
 from outlast.rooms.records.schemas import CallToAction, Feedback
 
-_READ: Final[CallToAction] = {"type": "documentation", "url": "/docs"}
+_READ: Final[CallToAction] = {"type": "documentation", "url": ERRORS}
 _RETRY: Final[CallToAction] = {"type": "retry", "url": None}
 _NOTHING: Final[CallToAction] = {"type": "none", "url": None}
 
@@ -118,8 +118,8 @@ OF_TYPE: Final[dict[str, tuple[Feedback, CallToAction]]] = {
 
 
 def feedback(problem: Problem) -> tuple[Feedback, CallToAction]:
-    """Return the message by the error's code, else by its type."""
+    """Return the message by the error's code, else by its type; a link is to the code's page."""
     said, action = OF_TYPE[problem.type]
-    if problem.root_path and (url := action["url"]) is not None:
-        action = {"type": action["type"], "url": problem.root_path + url}
+    if (url := action["url"]) is not None:
+        action = {"type": action["type"], "url": f"{problem.root_path}{url}/{problem.code}"}
     return OF_CODE.get(problem.code, said), action
