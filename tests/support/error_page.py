@@ -75,9 +75,9 @@ HELPS: Final = {
 }
 """What helps, by code."""
 _OF_ROUTES: Final = {
-    "method_not_allowed": ("The path exists with other methods.", 405, "invalid_request_error"),
+    "method_not_allowed": "| The path exists with other methods. | 405 | `invalid_request_error` |",
 }
-"""Codes without a class: when, status, type."""
+"""Codes without a class: the row of their table."""
 
 
 def classes() -> dict[str, list[type[OutlastError]]]:
@@ -102,8 +102,7 @@ def page() -> str:
 def _section(code: str) -> Iterator[str]:
     yield from (f"## {code}", "", "| when | status | type |", "|---|---|---|")
     if code in _OF_ROUTES:
-        text, status, name = _OF_ROUTES[code]
-        yield f"| {text} | {status} | `{name}` |"
+        yield _OF_ROUTES[code]
     for kind in classes().get(code, ()):
         branch = next((STATUS[above] for above in kind.__mro__ if above in STATUS), None)
         status, name = branch or ("", "of an execution, or at a start")

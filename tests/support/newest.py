@@ -46,7 +46,7 @@ def main() -> int:
     lock = ["--constraint", str(ROOT / "requirements.lock")]
     what = ["--editable", f"{ROOT}[postgres]", *PACKAGES]
     subprocess.run([uv, "pip", "install", *target, *lock, *what], check=True)
-    command = [place / "bin" / "python", "-m", "pytest", "--numprocesses", "2", *TESTS]
+    command = [str(place / "bin" / "python"), "-m", "pytest", "--numprocesses", "2", *TESTS]
     return subprocess.run([*command, "--database", "sqlite"], cwd=ROOT, check=False).returncode
 
 
@@ -66,9 +66,9 @@ def newest() -> tuple[tuple[int, int], str] | None:
 
 def _runs(python: Path, version: tuple[int, int]) -> bool:
     """Whether it is that Python; a shim of a manager may stand for none."""
-    command = [python, "-c", "import sys; print(*sys.version_info[:2])"]
+    command = [str(python), "-c", "import sys; print(*sys.version_info[:2])"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.split() == [str(number) for number in version]
+    return done.stdout.strip() == f"{version[0]} {version[1]}"
 
 
 if __name__ == "__main__":
