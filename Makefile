@@ -67,7 +67,7 @@ lock: | $(filter .tools/bin/uv,$(UV)) ## write requirements.lock anew
 	  --no-emit-find-links --no-header --generate-hashes --output-file requirements.lock pyproject.toml
 
 docs: | $(filter .tools/bin/uv,$(UV)) ## the documents as a site, in site/
-	@$(UV) tool run --quiet --from mkdocs==1.6.1 mkdocs build --quiet
+	@$(UV) tool run --quiet --from mkdocs==1.6.1 mkdocs build --quiet --strict
 
 bench: $(STAMP) ## the figures on SQLite and on Postgres, as ratios against baselines measured in the same run
 	@$(BIN)/python -m bench

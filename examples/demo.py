@@ -28,7 +28,7 @@ DATABASE = PLACE / "demo.db"
 OUTLAST = Path(sys.executable).with_name("outlast")
 FIRST = ("What is the status of order ORD-12345?", "ORD-12345")
 SECOND = ("Hello, this is Anna. My order is ORD-20417. Any news?", "ORD-20417")
-READY_SECONDS = 60
+READY_SECONDS = 180
 ANSWER_SECONDS = 180
 
 

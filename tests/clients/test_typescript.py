@@ -88,7 +88,10 @@ def test_what_is_right_compiles_and_what_is_wrong_does_not(packages: Path, packa
     text = (Path(__file__).parent / "types.ts").read_text()
     user.write_text(text.replace("FRAMES", known))
     strict = ("--strict", "--noEmit", "--target", "es2022", "--module", "nodenext")
-    tsc(packages, *strict, str(user))
+    shown = (SOURCE / "README.md").read_text().partition("```ts\n")[2].partition("```")[0]
+    of_page = user.with_name("readme.ts")
+    of_page.write_text(f"declare const process: any;\n{shown}")
+    tsc(packages, *strict, str(user), str(of_page))
 
 
 def test_the_package_has_no_dependency_and_the_version_of_the_server() -> None:

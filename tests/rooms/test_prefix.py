@@ -132,7 +132,10 @@ async def test_an_error_of_records_links_to_the_documentation_outside(
     async with client_of(api.app, api) as client:
         for place in ("/api/v1/executions?pageSize=0", "/api/v1/executions?pageNumber=x"):
             answer = await client.get(path + place, headers=sent)
-            assert answer.json()["cta"] == {"type": "documentation", "url": f"{outside}/docs"}
+            assert answer.json()["cta"] == {
+                "type": "documentation",
+                "url": f"{outside}/docs/errors/invalid_field_value",
+            }
 
 
 @pytest.mark.parametrize(

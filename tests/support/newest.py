@@ -24,7 +24,7 @@ TESTS: Final = (
     "tests/rooms/test_document.py",
     "tests/cli/test_first_process.py",
 )
-PACKAGES: Final = ("pytest", "pytest-xdist", "hypothesis", "openapi-spec-validator")
+PACKAGES: Final = ("pytest", "hypothesis", "openapi-spec-validator")
 """What the tests need beside the server."""
 
 
@@ -46,7 +46,7 @@ def main() -> int:
     lock = ["--constraint", str(ROOT / "requirements.lock")]
     what = ["--editable", f"{ROOT}[postgres]", *PACKAGES]
     subprocess.run([uv, "pip", "install", *target, *lock, *what], check=True)
-    command = [str(place / "bin" / "python"), "-m", "pytest", "--numprocesses", "2", *TESTS]
+    command = [str(place / "bin" / "python"), "-m", "pytest", "--processes", "2", *TESTS]
     return subprocess.run([*command, "--database", "sqlite"], cwd=ROOT, check=False).returncode
 
 
