@@ -154,50 +154,54 @@ def placed(command: str, client: SyncClient) -> str:
     return re.sub(r"tc_01\w+…", call, command).replace("sleep 5", "sleep 0.1")
 
 
+class Terminal:
+    """A folder and an environment in which commands are typed."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._given: dict[str, Any] = {"cwd": folder, "env": environment, "text": True}
+
+    def run(self, command: str) -> str:
+        done = subprocess.run(
+            ["bash", "-ec", command],
+            capture_output=True,
+            check=False,
+            timeout=BOUND,
+            **self._given,
+        )
+        assert done.returncode == 0, done.stderr
+        return str(done.stdout)
+
+    def server(self, command: str) -> PythonProcess:
+        process = PythonProcess(
+            ["bash", "-c", f"exec {command}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            **self._given,
+        )
+        assert process.stdout is not None
+        assert "Outlast answers on" in process.stdout.readline()
+        return process
+
+
 def test_the_tutorial_goes_as_it_is_written(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "tutorial.md").read_text()
     port = free_port()
     for name, block in re.findall(
         r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL
     ):
-        (tmp_path / name).write_text(block)
+        (tmp_path / name).write_text(block.replace("delay_ms: 300", "delay_ms: 60"))
     commands = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     serve, begin, kill, waiting, look = (one.replace("8321", str(port)) for one in commands)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OUTLAST_")}
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("OUTLAST_")},
+        **kept,
         "HOME": str(tmp_path),
         "OUTLAST_PORT": str(port),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-
-    def shell(command: str) -> str:
-        done = subprocess.run(
-            ["bash", "-ec", command],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=BOUND,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def server() -> PythonProcess:
-        process = PythonProcess(
-            ["bash", "-c", f"exec {serve}"],
-            cwd=tmp_path,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert process.stdout is not None
-        assert "Outlast answers on" in process.stdout.readline()
-        return process
-
-    first = server()
-    run = str(orjson.loads(shell(begin))["id"])
+    at = Terminal(tmp_path, environment)
+    first = at.server(serve)
+    run = str(orjson.loads(at.run(begin))["id"])
     key = (tmp_path / "data" / "api_key").read_text().strip()
     with SyncClient(f"http://127.0.0.1:{port}", key, patience=BOUND) as client:
         frames = client.follow(run)
@@ -206,16 +210,16 @@ def test_the_tutorial_goes_as_it_is_written(tmp_path: Path) -> None:
             seen.append(frame)
             if frame.type == "text_delta" and "sentence" in frame.data["text"]:
                 break
-        shell(kill)
+        at.run(kill)
         assert first.wait(BOUND) == -signal.SIGKILL
         first.communicate()
-        second = server()
+        second = at.server(serve)
         for frame in frames:
             seen.append(frame)
             if frame.type == "approval_requested":
-                assert "refund" in shell(waiting)
-                shell(f"outlast approve {run} --data-dir data")
-        assert run in shell(begin.partition("curl")[0] + look)
+                assert "refund" in at.run(waiting)
+                at.run(f"outlast approve {run} --data-dir data")
+        assert run in at.run(begin.partition("curl")[0] + look)
         second.terminate()
         second.communicate()
     end = seen[-1]

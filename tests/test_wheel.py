@@ -77,7 +77,7 @@ def test_mypy_knows_the_types_of_an_installed_wheel(wheel: Path, tmp_path: Path)
         "            return ''\n"
         "        case _:\n"
         "            return str(frame.data.get('executionId'))\n"
-        "def asked(client: SyncClient) -> int:\n"
+        "def read(client: SyncClient) -> int:\n"
         "    raw = client.with_raw()\n"
         "    raw.with_options(retries=0).agents()\n"
         "    return raw.response.headers\n"
