@@ -51,6 +51,7 @@ async def test_lists_filter_by_everything_they_promise(store: Store, create: Cre
     assert await ids(status=(Status.RUNNING,)) == [second.id]
     assert await ids(status=(Status.QUEUED, Status.RUNNING)) == [second.id, first.id]
     assert await ids(status=(Status.PAUSED, Status.SUSPENDED, Status.RUNNING)) == [second.id]
+    assert await ids(roots=True) == [first.id]
     assert await ids(conversation_id=first.conversation_id) == [first.id]
     assert await ids(parent_id=first.id) == [second.id]
     assert await ids(created_from=second.created_at) == [second.id]
@@ -58,6 +59,27 @@ async def test_lists_filter_by_everything_they_promise(store: Store, create: Cre
     assert await ids(started_after=4) == [running.id]
     assert await ids(started_after=5) == []
     assert await ids(started_before=6) == [running.id]
+
+
+async def test_several_statuses_page_both_ways_as_one_list(store: Store, create: Create) -> None:
+    made = [await create() for _ in range(6)]
+    for one in made[1::2]:
+        await store.executions.advance(completed(await run(store, one)))
+    newest = [one.id for one in made][::-1]
+    wanted = ExecutionFilter(status=(Status.COMPLETED, Status.QUEUED))
+
+    async def page(**more: Any) -> list[str]:
+        listed = await store.executions.listed(WORKSPACE, wanted, Page(2, **more))
+        found = await store.executions.page(WORKSPACE, wanted, Page(2, **more))
+        assert [one.execution.id for one in listed] == [one.id for one in found]
+        return [one.id for one in found]
+
+    assert await page() == newest[:3]
+    assert await page(after=newest[1]) == newest[2:5]
+    assert await page(before=newest[4]) == newest[1:4]
+    bounds = [made[0].id, made[3].id, made[5].id]
+    assert await store.executions.counts(WORKSPACE, bounds, 10) == [(3, 0), (2, 0)]
+    assert await store.executions.counts(WORKSPACE, bounds, 2) == [(2, 0), (2, 0)]
 
 
 async def test_nothing_of_another_workspace_is_found(store: Store, create: Create) -> None:

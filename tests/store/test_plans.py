@@ -51,7 +51,7 @@ MAY_SORT = {
     **{f"USAGE[{number}]": "what it has added up itself" for number in range(4)},
 }
 MADE = re.compile(
-    r"SCAN (tree|below|page|of[0-9]+|sizes|sums|used|totals|\(subquery-[0-9]+\)|"
+    r"SCAN (tree|below|page|of[0-9]+|sizes|sums|used|totals|counted|\(subquery-[0-9]+\)|"
     r"memory_words VIRTUAL TABLE INDEX 0:M1)"
 )
 """What a statement has found itself, all of which it reads."""
@@ -92,6 +92,8 @@ INDICES = {
     "LIVE_OF_SCHEDULES": "ix_executions_live_of_schedule",
     "FORGET_SCHEDULE_RUNS": "ix_schedule_runs_at",
     "APPEND_EVENT": "PRIMARY KEY",
+    "COUNT_BETWEEN": "COVERING INDEX ix_executions_workspace_id_id",
+    "COUNT_FAILED_BETWEEN": "ix_executions_shown_status",
     "WORKSPACES_TO_SUM": "ix_charges_workspace_id_at",
     "SUM_HOUR": "ix_charges_workspace_id_at",
     "USAGE_OF_ALL": "ix_charges_workspace_id_at",

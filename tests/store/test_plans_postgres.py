@@ -72,8 +72,10 @@ VALUES = {
     "user": "user4001",
     "parent_id": "exec_00000000000000000000099999",
     "status": "failed",
-    "status_other": "cancelled",
-    "status_three": "suspended",
+    "id_from": "exec_00000000000000000000050000",
+    "id_before": "exec_00000000000000000000090000",
+    "from_id": "exec_00000000000000000000090001",
+    "until_id": "exec_00000000000000000000090100",
     "after": "exec_00000000000000000000090001",
     "before": "exec_00000000000000000000090001",
     "step_id": "step_99001",
@@ -251,7 +253,7 @@ def test_the_list_of_agents_walks_down_its_index(
         assert "Seq Scan" not in plan, plan
 
 
-@pytest.mark.parametrize("first", ["status", "status_other", "status_three", "agent_id"])
+@pytest.mark.parametrize("first", ["status", "roots", "agent_id"])
 @pytest.mark.parametrize("second", ["parent_id", "chat_id", "conversation_id", "started_after"])
 def test_a_list_by_two_filters_scans_no_table(
     connection: psycopg.Connection[tuple[Any, ...]], first: str, second: str

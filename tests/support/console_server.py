@@ -36,6 +36,11 @@ agents:
         parameters: {type: object}
       - agent: writer
         description: Ask the writer.
+  - name: lead
+    model: scripted:script.yaml
+    tools:
+      - agent: support
+        description: Ask the support.
 """
 SCRIPT: Final = f"""
 turns:
@@ -58,6 +63,10 @@ turns:
     steps:
       - tool_calls: [{{name: ship, parameters: {{order: B-2}}}}]
       - text: Shipped.
+  - when: delegate
+    steps:
+      - tool_calls: [{{name: support, parameters: {{input: "ask"}}}}]
+      - text: The support has asked.
   - when: ask
     steps:
       - tool_calls: [{{name: writer, parameters: {{input: "a story"}}}}]

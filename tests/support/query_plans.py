@@ -12,6 +12,7 @@ CONVERSATION = "ix_executions_workspace_id_conversation_id_id"
 LISTS = {
     (): "ix_executions_workspace_id_id",
     ("status",): "ix_executions_shown_status",
+    ("roots",): "ix_executions_workspace_id_id",
     ("agent_id",): "ix_executions_workspace_id_agent_id_id",
     ("conversation_id",): CONVERSATION,
     ("parent_id",): "ix_executions_parent_id",
@@ -29,7 +30,7 @@ MORE: tuple[tuple[str, ...], ...] = (
     (),
     ("after",),
     ("before",),
-    ("created_from", "created_before"),
+    ("created_from", "created_before", "id_from", "id_before"),
 )
 """What a list may be requested with besides its filters."""
 

@@ -30,11 +30,19 @@ MEMORY_ITEM: Final = "item"
 SCHEDULE: Final = "sch"
 
 _VERSION_MASK: Final = 0xF << 76
+_TIME_SHIFT: Final = 80
+_LAST_MILLIS: Final = 2**48 - 1
 
 
 def new(prefix: str) -> str:
     """Return a new id. Like `TypeID(prefix)` at a quarter of its cost: our prefixes are valid."""
     return f"{prefix}_{base32.encode(uuid_utils.uuid7().bytes)}"
+
+
+def earliest(prefix: str, millis: int) -> str:
+    """Return the id before which every one of an earlier time sorts."""
+    value = min(max(0, millis), _LAST_MILLIS) << _TIME_SHIFT
+    return f"{prefix}_{base32.encode(value.to_bytes(16))}"
 
 
 def from_uuid(prefix: str, uuid: UUID) -> str:

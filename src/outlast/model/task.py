@@ -58,6 +58,12 @@ class Task:
         return self.config.get("retry") or {}
 
     @property
+    def most_attempts(self) -> int:
+        """Maximum of attempts, the first included."""
+        found: int = self._retry.get("max_attempts") or 1
+        return found
+
+    @property
     def backoff_ms(self) -> int:
         """Delay before the next attempt, in milliseconds."""
         return _millis(self._retry.get("backoff_seconds")) or 0
@@ -69,7 +75,7 @@ class Task:
 
     def is_tried_again(self, code: str) -> bool:
         """Whether a failure with this code is followed by another attempt."""
-        return code != OUT_OF_TIME and self.attempts < (self._retry.get("max_attempts") or 1)
+        return code != OUT_OF_TIME and self.attempts < self.most_attempts
 
     def pauses(self, code: str) -> bool:
         """Whether a failure with this code pauses the task instead."""

@@ -51,6 +51,13 @@ class Conversations:
             conversation, await self._store.conversations.turns(workspace_id, found)
         )
 
+    async def row(self, principal: Principal, conversation_id: str) -> ConversationSummary:
+        """Return one without its turns. Raises ConversationNotFound, InvalidId, MissingScope."""
+        principal.require(Scope.EXECUTIONS_READ)
+        workspace_id, found = principal.workspace_id, parse(CONVERSATION, conversation_id)
+        one = await self._store.conversations.get(workspace_id, found)
+        return ConversationSummary(one, await self._agents.known.name(workspace_id, one.agent_id))
+
     async def export(self, principal: Principal, conversation_id: str) -> tuple[Export, str]:
         """Return the export of a conversation, and its agent's name.
 

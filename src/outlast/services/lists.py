@@ -1,13 +1,13 @@
 """Lists of executions: pages that are bounded in bytes."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
 
 from outlast.model.execution import TERMINAL, Execution, Status, ToolStep
-from outlast.model.ids import EXECUTION, parse
+from outlast.model.ids import EXECUTION, earliest, parse
 from outlast.model.unreadable import ExecutionUnreadable
 from outlast.model.usage import NOTHING_SPENT, Spent
 from outlast.model.wait import Wait
@@ -19,11 +19,24 @@ from outlast.store.known_agents import KnownAgents
 from outlast.store.page import Page
 from outlast.store.store import Store
 
-__all__ = ["Listed", "Lists"]
+__all__ = ["Hour", "Listed", "Lists"]
 
 _MOST_BYTES: Final = 8 * 1024 * 1024
 """Size of a page of whole executions; a larger execution is a page of its own."""
 _NO_STEPS: Final = ShortSteps()
+HOUR: Final = 60 * 60 * 1000
+MOST_COUNTED: Final = 1000
+"""Counts stop there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """How many executions were created in an hour; counts stop at MOST_COUNTED."""
+
+    at: int
+    """When it begins."""
+    count: int
+    failed: int
 
 
 class Lists:
@@ -39,7 +52,20 @@ class Lists:
     ) -> tuple[list[Listed], bool]:
         """Return a page, newest first, and whether there are more in the direction of the walk."""
         self._executions.may_list(principal, wanted)
-        return page.cut(await self._store.executions.listed(principal.workspace_id, wanted, page))
+        found = await self._store.executions.listed(
+            principal.workspace_id, _between_ids(wanted), page
+        )
+        return page.cut(found)
+
+    async def by_hour(self, principal: Principal, first: int, hours: int) -> list[Hour]:
+        """Return how many executions each hour has begun; `first`: when the first hour begins."""
+        principal.require(Scope.EXECUTIONS_READ)
+        starts = [first + number * HOUR for number in range(hours + 1)]
+        bounds = [earliest(EXECUTION, at) for at in starts]
+        counts = await self._store.executions.counts(principal.workspace_id, bounds, MOST_COUNTED)
+        return [
+            Hour(at, count, failed) for at, (count, failed) in zip(starts[:-1], counts, strict=True)
+        ]
 
     async def row(self, principal: Principal, execution_id: str) -> ExecutionView:
         """Return one execution without steps and waits, which are not read.
@@ -122,6 +148,19 @@ class Lists:
         cut = (*listed.cut, "toolCalls") if steps.cut else listed.cut
         name = await self._known.name_of(execution)
         return ExecutionView(execution, steps.steps, waits, name, cut)
+
+
+def _between_ids(wanted: ExecutionFilter) -> ExecutionFilter:
+    """Bound a list by ids where it is bounded by times, so that an index serves these too.
+
+    An id is made within moments of the time that is recorded, by clocks that may be set meanwhile.
+    """
+    since, until = wanted.created_from, wanted.created_before
+    return replace(
+        wanted,
+        id_from=None if since is None else earliest(EXECUTION, since - HOUR),
+        id_before=None if until is None else earliest(EXECUTION, until + HOUR),
+    )
 
 
 def _may_ask(execution: Execution) -> bool:

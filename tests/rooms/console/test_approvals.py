@@ -57,6 +57,37 @@ async def waiting(make_api: MakeApi, *extra: ToolSpec) -> tuple[Api, str, FakeTo
     return api, f"/console/approvals/{run}/{call(1, 'refund').id}", tools
 
 
+async def test_calls_of_one_tool_are_decided_together(make_api: MakeApi) -> None:
+    tools = FakeTools(refund=lambda arguments: arguments, ship=lambda _: "shipped")
+    both = [call(1, "refund", **PROPOSED), call(2, "ship")]
+    model = FakeModel(by_turn(["Hm.", *both], ["Done."]))
+    ship = ToolSpec("ship", "Ship it.", {"type": "object"}, Effect.DESTRUCTIVE, approval=True)
+    api = await make_api(model, agent=spec(refund(), ship), tools=tools)
+    runs = [await api.started() for _ in range(3)]
+    for run in runs:
+        await api.rested(run)
+    reader = await signed_in(api)
+    calls = [f"{run}/{call(1, 'refund').id}" for run in runs]
+    page = await reader.page("/console/approvals")
+    assert all(f'name="call" value="{one}"' in page for one in calls)
+    path = "/console/approvals/chosen"
+    chosen = "&".join(f"call={one}" for one in calls)
+    asked = await reader.page(f"{path}?do=deny&{chosen}")
+    assert "Deny 3 calls of refund?" in asked
+    mixed = await reader.get(f"{path}?do=deny&{chosen}&call={runs[0]}/{call(2, 'ship').id}")
+    assert (mixed.status_code, "Choose calls of one tool" in mixed.text) == (400, True)
+    await reader.send(f"/console/approvals/{calls[0]}", do="approve", arguments="")
+    done = await reader.send(path, do="deny", call=calls, reason="not today")
+    assert done.text.count(">denied</b>") == 2
+    decided = [(await api.get(f"/v1/executions/{run}")).json()["pendingApprovals"] for run in runs]
+    assert [[one["name"] for one in found] for found in decided] == [["ship"]] * 3
+    scopes = frozenset({Scope.EXECUTIONS_READ})
+    made = await api.core.services.keys.create(api.caller.workspace_id, "reader", scopes)
+    other = await signed_in(api, made.secret)
+    assert (await other.send(path, do="deny", call=calls)).status_code == 403
+    assert "chosen" not in await other.page("/console/approvals")
+
+
 async def result_of(api: Api, path: str) -> Any:
     run = path.split("/")[3]
     found = await api.rested(run)

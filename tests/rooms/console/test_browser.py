@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import Route, expect
 
-from tests.support.chromium import chromium, examine, sign_in, visit
+from tests.support.chromium import chromium, examine, examine_here, sign_in, visit
 from tests.support.console_server import reaches, url_of
 from tests.support.processes import CountingToolServer, ServerProcess
 from tests.support.waiting import BOUND
@@ -16,8 +16,9 @@ async def test_a_run_is_watched_live_over_a_killed_server_and_its_text_is_the_ap
     server: ServerProcess,
 ) -> None:
     async with chromium() as browser, visit(browser, url_of(server)) as at:
+        await sign_in(at)
         run = await server.background("writer", "a story")
-        await sign_in(at, f"/console/executions/{run}")
+        await at.goto(f"/console/executions/{run}")
         text = at.page.locator(".step:not(.superseded) .text:not(.thinking *)")
         await expect(text).to_contain_text("word20")
         await expect(at.page.locator("#live-state")).to_have_text("live")
@@ -93,6 +94,55 @@ async def test_a_step_is_rolled_back_after_a_look_at_what_that_means(
                 assert tools.calls.total() == called + 1
 
 
+async def test_a_task_shows_what_its_client_saves_and_is_paused_and_resumed(
+    server: ServerProcess,
+) -> None:
+    async with chromium() as browser, visit(browser, url_of(server)) as at:
+        made = await server.http.post("/v1/execution", json={"name": "Import", "state": {"n": 1}})
+        task = f"/v1/execution/{made.json()['data']['id']}"
+        await sign_in(at, f"/console/executions/{made.json()['data']['id']}")
+        state = at.page.get_by_label("State")
+        await state.focus()
+        await server.http.put(f"{task}/checkpoint", json={"label": "two", "state": {"n": 2}})
+        await expect(state).to_contain_text('"n": 2')
+        await expect(at.page.locator("#task li")).to_contain_text("two")
+        await expect(state).to_be_focused()
+        await server.http.patch(task, json={"state": {"n": 3}})
+        await expect(state).to_contain_text('"n": 3')
+        await at.page.get_by_role("button", name="Pause", exact=True).click()
+        await expect(at.page.locator("#head")).to_have_attribute("data-status", "paused")
+        await at.page.get_by_role("button", name="Resume").click()
+        await expect(at.page.locator("#head")).to_have_attribute("data-status", "running")
+        await server.http.post(f"{task}/complete", json={"result": "All imported."})
+        await expect(at.page.locator("#head")).to_have_attribute("data-status", "completed")
+        await expect(at.page.get_by_label("Result")).to_have_text("All imported.")
+
+
+async def test_a_conversation_goes_on_in_the_playground_and_is_deleted(
+    server: ServerProcess,
+) -> None:
+    async with chromium() as browser:
+        for scripts in (True, False):
+            async with visit(browser, url_of(server), java_script_enabled=scripts) as at:
+                run = await server.background("support", "the sum")
+                await reaches(server, run, "completed")
+                await sign_in(at, f"/console/executions/{run}")
+                page = at.page
+                await page.locator(".facts").get_by_role("link").click()
+                await page.get_by_role("link", name="Continue").click()
+                await page.get_by_label("Message").fill("again")
+                await page.locator(".send button.main").click()
+                await expect(page.locator(".answer")).to_have_count(1)
+                await page.goto(f"{at.url}/console/executions/{run}")
+                await page.locator(".facts").get_by_role("link").click()
+                await expect(page.locator(".said")).to_have_text(["the sum", "again"])
+                await page.get_by_role("button", name="Delete…").click()
+                await expect(page.get_by_role("dialog")).to_contain_text("Its 2 turns are deleted")
+                await page.get_by_role("button", name="Delete for good").click()
+                await page.wait_for_url("**/console/executions")
+                assert (await server.http.get(f"/v1/executions/{run}")).json()["isPurged"]
+
+
 async def test_a_timeline_is_drawn_and_a_bar_opens_its_step(server: ServerProcess) -> None:
     async with chromium() as browser, visit(browser, url_of(server)) as at:
         run = await server.background("writer", "a story")
@@ -118,6 +168,104 @@ async def test_a_list_says_what_is_new_and_moves_nothing(server: ServerProcess) 
         await at.page.get_by_role("link", name="1 new").click()
         await expect(at.page.locator(f"#status-{second}")).to_be_visible()
         await at.page.locator("tbody a").first.click()
+        await expect(at.page.locator("h1")).to_have_text("writer")
+
+
+async def test_several_of_a_list_are_chosen_and_deleted(server: ServerProcess) -> None:
+    async with chromium() as browser:
+        for scripts in (True, False):
+            async with visit(browser, url_of(server), java_script_enabled=scripts) as at:
+                runs = [await server.background("writer", f"number {n}") for n in range(3)]
+                for run in runs:
+                    await reaches(server, run, "completed")
+                await sign_in(at, "/console/executions")
+                page = at.page
+                await expect(page.get_by_role("button", name="Delete…")).to_be_hidden()
+                for run in runs[:2]:
+                    await page.locator(f'input[value="{run}"]').check()
+                if scripts:
+                    await page.get_by_role("button", name="Copy ids").click()
+                    await expect(page.get_by_role("status").last).to_have_text("Copied 2 ids")
+                    await examine_here(at, "executions-chosen")
+                await page.get_by_role("button", name="Delete…").click()
+                await page.get_by_role("button", name="Delete 2 executions").click()
+                await expect(page.locator("main")).to_contain_text("What became of 2 executions")
+                await page.get_by_role("link", name="Back to the list").click()
+                await page.locator("tbody a").first.click()
+                await page.get_by_role("button", name="Delete…").click()
+                await page.get_by_role("button", name="Delete for good").click()
+                await expect(page.locator("main")).to_contain_text("Nothing has run yet")
+
+
+async def test_keys_walk_peek_find_and_freeze_and_can_be_switched_off(
+    server: ServerProcess,
+) -> None:
+    async with chromium() as browser, visit(browser, url_of(server)) as at:
+        done = await server.background("writer", "short")
+        await reaches(server, done, "completed")
+        await sign_in(at, "/console/executions")
+        page, press = at.page, at.page.keyboard.press
+        await press("j")
+        await press("o")
+        await expect(page.locator(".peek")).to_contain_text("You said: short")
+        await examine_here(at, "executions-peek")
+        await press("Escape")
+        await expect(page.locator(".peek")).to_have_count(0)
+        await press("y")
+        await expect(page.locator(".toast")).to_contain_text(f"Copied {done}")
+        await press("Enter")
+        await page.wait_for_url(f"**/console/executions/{done}")
+        await press("Escape")
+        await page.wait_for_url("**/console/executions")
+        await press("Control+k")
+        await page.get_by_label("A screen, an agent or an id").fill("support")
+        await expect(page.locator(".palette a").first).to_contain_text("support")
+        await examine_here(at, "palette")
+        await press("Enter")
+        await page.wait_for_url("**/console/agents/support")
+        await press("Control+k")
+        await page.get_by_label("A screen, an agent or an id").fill(done)
+        await press("Enter")
+        await page.wait_for_url(f"**/console/executions/{done}")
+        live = await server.background("writer", "hold")
+        await page.goto(f"{at.url}/console/executions/{live}")
+        await expect(page.locator("#live-state")).to_have_text("live")
+        await press("p")
+        await expect(page.locator("#live-state")).to_have_text("paused by you")
+        await server.http.post(f"/v1/executions/{live}/cancel")
+        await reaches(server, live, "cancelled")
+        await expect(page.locator("#head")).not_to_have_attribute("data-status", "cancelled")
+        await press("p")
+        await expect(page.locator("#head")).to_have_attribute("data-status", "cancelled")
+        await page.locator(".who summary").click()
+        await page.get_by_role("button", name="Off").click()
+        await press("g")
+        await press("a")
+        await press("?")
+        await expect(page.locator("h1")).to_have_text("writer")
+        await page.locator(".who summary").click()
+        await page.get_by_role("button", name="UTC").click()
+        await expect(page.locator(".facts time").first).to_contain_text("UTC")
+
+
+async def test_arrows_walk_the_tree_of_what_was_called(server: ServerProcess) -> None:
+    async with chromium() as browser, visit(browser, url_of(server)) as at:
+        run = await server.background("lead", "delegate")
+        await reaches(server, run, "completed")
+        await sign_in(at, f"/console/executions/{run}")
+        rows, press = at.page.locator(".tree tbody tr"), at.page.keyboard.press
+        await expect(rows).to_have_count(2)
+        await rows.first.focus()
+        await press("ArrowDown")
+        await expect(rows.nth(1)).to_be_focused()
+        await press("ArrowLeft")
+        await press("ArrowLeft")
+        await expect(rows.nth(1)).to_be_hidden()
+        await expect(rows.first).to_have_attribute("aria-expanded", "false")
+        await press("ArrowRight")
+        await press("ArrowRight")
+        await expect(rows.nth(1)).to_be_focused()
+        await press("Enter")
         await expect(at.page.locator("h1")).to_have_text("writer")
 
 

@@ -43,7 +43,7 @@ def path_of(endpoint: Endpoint) -> str:
 
 def test_every_page_but_the_door_s_own_needs_a_key() -> None:
     public = {page.path.removeprefix("/console") for page in PAGES if not page.scopes}
-    assert public == {"/sign-in", "/enter", "/sign-out", "/theme", "/static/{digest}/{name}"}
+    assert public == {"/sign-in", "/enter", "/sign-out", "/preferences", "/static/{digest}/{name}"}
 
 
 @pytest.mark.parametrize("endpoint", SCOPED, ids=spelled)
@@ -229,10 +229,10 @@ def test_only_pages_of_the_console_are_led_to(text: str) -> None:
 
 async def test_the_theme_is_kept_in_a_cookie(api: Api) -> None:
     reader = await signed_in(api)
-    answer = await reader.send("/console/theme", theme="dark", next="/console/nothing")
+    answer = await reader.send("/console/preferences", theme="dark", next="/console/nothing")
     assert answer.headers["location"] == "/console/nothing"
     assert '<html lang="en" data-theme="dark">' in (await reader.get("/console/sign-in")).text
-    await reader.send("/console/theme", theme="")
+    await reader.send("/console/preferences", theme="")
     assert '<html lang="en">' in (await reader.get("/console/sign-in")).text
 
 

@@ -3,11 +3,12 @@
 import re
 from html import unescape
 
+import orjson
 import pytest
 
 from outlast.model.execution import Status
 from outlast.model.workspace import Scope
-from outlast.rooms.console.schemas import NotAFilter, filter_of
+from outlast.rooms.console.schemas import NotAFilter, filter_of, without_times
 from tests.support.api import Api, MakeApi
 from tests.support.console import signed_in
 from tests.support.databases import SQLITE
@@ -47,22 +48,88 @@ async def test_the_filter_finds_what_it_says_and_says_what_it_cannot(api: Api) -
         "agent",
         f"{done}",
         "since:1h status:completed,failed",
+        "parent:none",
+        "agent:agent status:completed",
     ):
         assert rows(await reader.page(f"/console/executions?q={q}")) == [done], q
-    for q in ("status:failed", "user:bob", "before:1h"):
+    assert "the last 7 days" in await reader.page("/console/executions?q=agent status:completed")
+    assert "Name the agent that has it" in await reader.page("/console/executions?q=tool:refund")
+    for q in ("status:failed", "user:bob", "before:1h", "status:running,failed"):
         assert "No execution fits" in await reader.page(f"/console/executions?q={q}")
-    for q in ("tool:refund", "status:odd", "since:soon", "id:exec_1", "agent:nix", "meta.a:b"):
+    for q in (
+        "tool:refund",
+        "status:odd",
+        "since:soon",
+        "cost:>1",
+        "id:exec_1",
+        "agent:nix",
+        "meta.a:b",
+    ):
         assert 'role="alert"' in await reader.page(f"/console/executions?q={q}"), q
 
 
 def test_the_filter_field_is_read() -> None:
-    found = filter_of('agent:"my shop" status:failed,paused since:24h meta.plan:pro user:ann')
-    assert (found.agent, found.user, found.since) == ("my shop", "ann", 86_400_000)
+    text = 'agent:"my shop" status:failed,paused since:24h meta.plan:pro user:ann parent:none'
+    found = filter_of(text, 90_000_000)
+    assert (found.agent, found.user, found.since) == ("my shop", "ann", 3_600_000)
+    assert (found.roots, found.parent, found.is_wide) == (True, None, False)
+    assert without_times(text) == text.replace(" since:24h", "")
+    assert filter_of("before:1970-01-01T01:00Z", 0).before == 3_600_000
+    assert filter_of("since:1970-01-02", 0).since == 86_400_000
+    assert filter_of("agent:a status:failed", 0).is_wide
+    assert not filter_of("agent:a status:running", 0).is_wide
     assert found.status == (Status.FAILED, Status.PAUSED)
     assert found.metadata == (("plan", "pro"),)
-    assert filter_of("support").agent == "support"
+    assert filter_of("support", 0).agent == "support"
     with pytest.raises(NotAFilter):
-        filter_of("status:failed,paused,running,queued")
+        filter_of("status:failed,paused,running,queued", 0)
+
+
+async def test_the_hours_of_a_day_filter_the_list(api: Api) -> None:
+    done = await api.started()
+    await api.rested(done)
+    reader = await signed_in(api)
+    page = await reader.page("/console/news/histogram?q=agent+since:7d")
+    bars = re.findall(r'<a href="([^"]+)" aria-label="([^"]+)"', page)
+    assert len(bars) == 24
+    assert [name.partition(": ")[2] for _, name in bars if not name.endswith(": 0")] == ["1"]
+    for href, name in bars[-2:]:
+        assert "q=agent+since" in href
+        there = await reader.page(unescape(href))
+        assert rows(there) == ([] if name.endswith(": 0") else [done])
+    assert 'href="/console/executions?q=agent">Any time' in page
+
+
+async def test_several_are_chosen_and_each_says_what_became_of_it(make_api: MakeApi) -> None:
+    api = await make_api()
+    held = [await api.started() for _ in range(2)]
+    done = await api.started(user="ann")
+    for run in (*held, done):
+        await api.rested(run)
+    reader = await signed_in(api)
+    choice = "&".join(f"id={run}" for run in (*held, done))
+    asked = await reader.page(f"/console/chosen?do=delete&{choice}")
+    assert "Delete 3 executions?" in asked
+    assert "cannot be taken back" in asked
+    assert (await reader.get("/console/chosen?do=delete")).status_code == 400
+    assert (await reader.get(f"/console/chosen?do=odd&{choice}")).status_code == 400
+    sent = await reader.get(f"/console/chosen?do=export&{choice}")
+    lines = [orjson.loads(line) for line in sent.text.splitlines()]
+    assert [line["id"] for line in lines] == [*held, done]
+    assert lines[2]["user"] == "ann"
+    late = (await reader.send("/console/chosen", do="cancel", id=[done])).text
+    assert "it cannot be cancelled" in late
+    gone = (await reader.send("/console/chosen", do="delete", id=held)).text
+    assert gone.count(">deleted</b>") == 2
+    assert rows(await reader.page("/console/executions")) == [done]
+    scopes = frozenset({Scope.EXECUTIONS_READ})
+    made = await api.core.services.keys.create(api.caller.workspace_id, "reader", scopes)
+    other = await signed_in(api, made.secret)
+    assert (await other.send("/console/chosen", do="delete", id=[done])).status_code == 403
+    page = await other.page("/console/executions")
+    assert 'value="delete"' not in page
+    assert 'value="export"' in page
+    assert "Hello" in await other.page(f"/console/executions/{done}/peek")
 
 
 async def test_what_is_new_is_counted_and_statuses_are_brought_up_to_date(api: Api) -> None:

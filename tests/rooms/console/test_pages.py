@@ -28,6 +28,7 @@ VOLATILE: Final = (
     (r"\d{4}-\d\d-\d\d \d\d:\d\d", "TIME"),
     (r"\b\d\d:\d\d:\d\d( UTC|\.\d{3})", "TIME"),
     (r'(data-now="|[?&;]at=)\d+', r"\1NOW"),
+    (r'(name="seen" value="[\d-]+/)\d+', r"\1NOW"),
     (r">in \d+ (?:s|min|h|d)<", ">LATER<"),
     (r"\b[\d.]+ m?s\b|(?<=[Mm]s&#34;:)\d+|(?<=_ms&#34;: )\d+|(?<=uration&#34;:)\d+", "DURATION"),
 )
@@ -75,6 +76,7 @@ async def test_pages_of_an_execution_that_was_rolled_back(make_api: MakeApi) -> 
         "agent": "/console/agents/agent",
         "usage": "/console/usage?by=agent",
         "playground": "/console/playground",
+        "conversation": f"/console/conversations/{await conversation_of(api, run)}",
         "nothing_waits": "/console/approvals",
         "not_found": "/console/nothing",
     }
@@ -97,6 +99,26 @@ async def test_pages_of_a_call_that_waits(make_api: MakeApi) -> None:
     compare("approvals", await reader.page("/console/approvals"))
     compare("approval", await reader.page(f"/console/approvals/{run}/{waits}"))
     compare("suspended", await reader.page(f"/console/executions/{run}"))
+
+
+async def conversation_of(api: Api, run: str) -> str:
+    return str((await api.get(f"/v1/executions/{run}")).json()["conversationId"])
+
+
+async def test_pages_of_a_task_that_its_client_drives(api: Api) -> None:
+    reader = await signed_in(api)
+    config = {"max_duration_seconds": 3600, "retry": {"max_attempts": 3}}
+    body = {"name": "Import", "description": "All pages.", "task_type": "data", "config": config}
+    task = (await api.client.post("/v1/execution", json={**body, "state": {"page": 0}})).json()
+    at, here = f"/v1/execution/{task['data']['id']}", f"/console/executions/{task['data']['id']}"
+    await api.client.put(f"{at}/checkpoint", json={"label": "half", "state": {"page": 5}})
+    await api.client.patch(at, json={"state": {"page": 7, "odd": "<b>"}})
+    await api.client.post(f"{at}/pause", json={"reason": "lunch"})
+    first, last = (await api.client.get(at)).json()["data"]["checkpoints"]
+    compare("task", await reader.page(here))
+    compared = f"{here}/checkpoints?first={first['id']}&second={last['id']}"
+    compare("task_checkpoints", await reader.page(compared))
+    compare("task_roll_back", await reader.page(f"{here}/checkpoints/{first['id']}"))
 
 
 async def test_pages_of_what_a_workspace_has(api: Api) -> None:

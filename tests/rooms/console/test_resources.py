@@ -205,7 +205,7 @@ async def test_a_key_that_only_reads_sees_no_form(api: Api) -> None:
     key = await api.core.services.keys.create(api.caller.workspace_id, "reader", scopes)
     reader = await signed_in(api, key.secret)
     for path in (f"/schedules/{schedule['id']}", "/budgets", f"/budgets/{key.key.id}"):
-        page = (await reader.page(f"/console{path}")).replace("/console/theme", "")
+        page = (await reader.page(f"/console{path}")).replace("/console/preferences", "")
         forms = re.findall(r'method="post" action="([^"]*)"', page)
         assert [form for form in forms if form] == ["/console/sign-out"], path
     assert "/console/system" not in await reader.page("/console/budgets")

@@ -21,7 +21,7 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
             ("support", "the sum"),
             ("writer", f"trouble {LONG}"),
             ("support", "refund"),
-            ("support", "ask"),
+            ("lead", "delegate"),
             ("writer", "hold"),
             ("support", "ship"),
         )
@@ -40,6 +40,12 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
         ("agent", "/console/agents/support"),
         ("chat-waits", f"/console/playground?conversation={await conversation_of(server, waits)}"),
         ("executions", "/console/executions"),
+        ("chosen", f"/console/chosen?do=delete&id={done}&id={failed}"),
+        (
+            "chosen-calls",
+            f"/console/approvals/chosen?do=approve&call={await call_of(server, waits)}",
+        ),
+        ("executions-wide", "/console/executions?q=agent:support+status:completed"),
         ("executions-none", "/console/executions?q=status:cancelled"),
         ("executions-wrong", "/console/executions?q=tool:refund"),
         ("completed", f"/console/executions/{done}?step=2"),
@@ -47,6 +53,8 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
         ("suspended", f"/console/executions/{waits}"),
         ("parent", f"/console/executions/{parent}"),
         ("paused", f"/console/executions/{held}"),
+        ("conversation", f"/console/conversations/{await conversation_of(server, done)}"),
+        *await task_of(server),
         ("checkpoints", f"/console/executions/{done}/checkpoints{await rolled_back(server, done)}"),
         ("checkpoints-none", f"/console/executions/{held}/checkpoints"),
         ("roll-back", f"/console/executions/{shipped}/checkpoints?behind=1"),
@@ -59,6 +67,28 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
         ("again", f"/console/executions/{failed}/again"),
         *await resources(server),
         ("missing", "/console/executions/exec_01k6zj3t7hf2a9q1x5m8r4c0vb"),
+    ]
+
+
+async def call_of(server: ServerProcess, run: str) -> str:
+    return (await approval_of(server, run)).removeprefix("/console/approvals/")
+
+
+async def task_of(server: ServerProcess) -> list[tuple[str, str]]:
+    """A task with long names that its client drives; its screens."""
+    config = {"max_duration_seconds": 3600, "retry": {"max_attempts": 3}}
+    body = {"name": f"Import {LONG}", "description": f"All of {LONG}", "config": config}
+    made = await server.http.post("/v1/execution", json={**body, "state": {LONG: LONG}})
+    task = made.json()["data"]["id"]
+    await server.http.put(f"/v1/execution/{task}/checkpoint", json={"label": LONG})
+    await server.http.patch(f"/v1/execution/{task}", json={"state": {"page": 7}})
+    await server.http.post(f"/v1/execution/{task}/pause", json={})
+    point = (await server.http.get(f"/v1/execution/{task}")).json()["data"]["checkpoints"][0]["id"]
+    here = f"/console/executions/{task}"
+    return [
+        ("task", here),
+        ("task-checkpoints", f"{here}/checkpoints?first={point}&second={point}"),
+        ("task-roll-back", f"{here}/checkpoints/{point}"),
     ]
 
 

@@ -95,16 +95,18 @@ def head_of(
     execution: Execution, read: Transcript, frame: dict[str, Any], *, fresh: bool = False
 ) -> dict[str, Any]:
     """Return what the head of an execution's page shows; `fresh`: the row is as new as the log."""
-    may = "agents:execute" in frame["may"]
+    may, driven = "agents:execute" in frame["may"], execution.is_client_driven
+    waits = fresh and execution.waiting
     return {
         "id": execution.id,
         "status": read.status,
         "since": read.since,
-        "sentence": sentence(read, waits_for_turn=fresh and execution.waiting),
+        "sentence": sentence(read, waits_for_turn=waits, client_driven=driven),
+        "client_driven": driven,
         "steps": sum(not step.superseded for step in read.steps.values()),
         "tokens": read.tokens,
         "credits": read.credits,
-        "actions": actions(read.status, may=may, client_driven=execution.is_client_driven),
+        "actions": actions(read.status, may=may, client_driven=driven),
     }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from typing import Any, Final
 
 from sqlalchemy import Column, Text, bindparam, case, cast, func, literal_column, null, select
@@ -10,7 +11,15 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.execution import Execution, Status, ToolStep
 from outlast.model.unreadable import ExecutionUnreadable
-from outlast.store.driver import Query, Row, Statement, Together, Transaction, TransactionResult
+from outlast.store.driver import (
+    Part,
+    Query,
+    Row,
+    Statement,
+    Together,
+    Transaction,
+    TransactionResult,
+)
 from outlast.store.executions.columns import SHOWN_STATUS
 from outlast.store.executions.partial import execution_or_part
 from outlast.store.executions.statements import SELECT_EXECUTION
@@ -52,6 +61,8 @@ class ExecutionFilter:
     """The status as shown."""
     conversation_id: str | None = None
     parent_id: str | None = None
+    roots: bool = False
+    """Only those that no other one has called."""
     root_id: str | None = None
     """The root of their tree, which is not among them."""
     chat_id: str | None = None
@@ -60,6 +71,9 @@ class ExecutionFilter:
     """Names and values that it must have; only indexed ones are found."""
     created_from: int | None = None
     created_before: int | None = None
+    id_from: str | None = None
+    """What is created later sorts behind it, so that a page ends there instead of walking on."""
+    id_before: str | None = None
     started_after: int | None = None
     started_before: int | None = None
 
@@ -107,17 +121,16 @@ def list_executions(
     conditions: dict[str, ColumnElement[bool]] = {
         "agent_id": executions.c.agent_id == bindparam("agent_id"),
         "status": bindparam("status") == _SHOWN,
-        "status_other": _SHOWN.in_([bindparam("status"), bindparam("status_other")]),
-        "status_three": _SHOWN.in_(
-            [bindparam("status"), bindparam("status_other"), bindparam("status_three")]
-        ),
         "conversation_id": executions.c.conversation_id == bindparam("conversation_id"),
         "parent_id": executions.c.parent_id == bindparam("parent_id"),
+        "roots": executions.c.parent_id.is_(None),
         "root_id": executions.c.root_id == bindparam("root_id"),
         "chat_id": executions.c.chat_id == bindparam("chat_id"),
         "user": executions.c.end_user == bindparam("user"),
         "created_from": executions.c.created_at >= bindparam("created_from"),
         "created_before": executions.c.created_at < bindparam("created_before"),
+        "id_from": id_ >= bindparam("id_from"),
+        "id_before": id_ < bindparam("id_before"),
         "started_after": executions.c.started_at > bindparam("started_after"),
         "started_before": executions.c.started_at < bindparam("started_before"),
         "after": id_ < bindparam("after"),
@@ -150,7 +163,11 @@ def list_executions(
 def page_of(
     workspace_id: str, wanted: ExecutionFilter, page: Page, *, longest: int | None = None
 ) -> Query:
-    """Return the query of a page; with `longest`, texts are read up to that many characters."""
+    """Return the query of a page, of one status or any.
+
+    With `longest`, texts are read up to that many characters.
+    """
+    assert len(wanted.status) < 2  # noqa: PLR2004 - one
     given: dict[str, Any] = {
         "agent_id": wanted.agent_id,
         "conversation_id": wanted.conversation_id,
@@ -160,16 +177,16 @@ def page_of(
         "user": wanted.user,
         "created_from": wanted.created_from,
         "created_before": wanted.created_before,
+        "id_from": wanted.id_from,
+        "id_before": wanted.id_before,
+        "status": wanted.status[0].value if wanted.status else None,
         "started_after": wanted.started_after,
         "started_before": wanted.started_before,
         "after": page.after,
         "before": page.before,
     }
-    names = ("status", "status_other", "status_three")
-    assert len(wanted.status) <= len(names)
-    given |= dict(zip(names, (status.value for status in wanted.status), strict=False))
     given = {name: value for name, value in given.items() if value is not None}
-    filters = frozenset(given) - set(names[: len(wanted.status) - 1])
+    filters = frozenset(given) | ({"roots"} if wanted.roots else set())
     for number, (name, value) in enumerate(wanted.metadata):
         given |= {f"name{number}": name, f"value{number}": value}
     statement = list_executions(
@@ -182,11 +199,33 @@ def page_of(
     return Query(statement, given if longest is None else given | {"longest": longest})
 
 
+def _rows(
+    workspace_id: str, wanted: ExecutionFilter, page: Page, *, longest: int | None = None
+) -> Part[list[Row]]:
+    """Select a page; of several statuses one page each, since no index has them together."""
+    if len(wanted.status) < 2:  # noqa: PLR2004 - one
+        return (yield page_of(workspace_id, wanted, page, longest=longest))
+    each = (replace(wanted, status=(status,)) for status in wanted.status)
+    queries = (page_of(workspace_id, one, page, longest=longest) for one in each)
+    answers = yield Together(tuple(queries))
+    rows = [row for answer in answers for row in answer]
+    rows.sort(key=_id_of, reverse=not page.backwards)
+    return rows[: page.limit + 1]
+
+
+_ID: Final = [column.name for column in executions.c].index("id")
+
+
+def _id_of(row: Row) -> str:
+    found: str = row[_ID]
+    return found
+
+
 def read_executions(
     workspace_id: str, wanted: ExecutionFilter, page: Page
 ) -> Transaction[list[Execution]]:
     """A page by keyset, and one row more to tell whether there are more."""
-    rows = yield page_of(workspace_id, wanted, page)
+    rows = yield from _rows(workspace_id, wanted, page)
     found = [execution_or_part(row) for row in rows]
     return TransactionResult(found[::-1] if page.backwards else found)
 
@@ -201,7 +240,7 @@ def read_listed(
     workspace_id: str, wanted: ExecutionFilter, page: Page
 ) -> Transaction[list[Listed]]:
     """A page by keyset, and one row more to tell whether there are more."""
-    rows = yield page_of(workspace_id, wanted, page, longest=LONGEST + 1)
+    rows = yield from _rows(workspace_id, wanted, page, longest=LONGEST + 1)
     found = [listed_from(row) for row in rows]
     return TransactionResult(found[::-1] if page.backwards else found)
 
@@ -252,3 +291,41 @@ def _short(rows: Iterable[Row]) -> Iterable[ToolStep]:
             step = step_of(row)
             assert isinstance(step, ToolStep)
             yield step
+
+
+# --- how many there are over time
+
+
+def _counted(*conditions: ColumnElement[bool]) -> Statement:
+    """Count what is between two ids, up to a bound."""
+    found = (
+        select(executions.c.id)
+        .where(
+            executions.c.workspace_id == bindparam("workspace"),
+            *conditions,
+            executions.c.id >= bindparam("from_id"),
+            executions.c.id < bindparam("until_id"),
+        )
+        .limit(bindparam("most"))
+        .subquery("counted")
+    )
+    return Statement(select(func.count()).select_from(found))
+
+
+COUNT_BETWEEN: Final = _counted()
+COUNT_FAILED_BETWEEN: Final = _counted(literal_column("'failed'", Text()) == _SHOWN)
+
+
+def read_counts(
+    workspace_id: str, bounds: Sequence[str], most: int
+) -> Transaction[list[tuple[int, int]]]:
+    """Count the executions, and those that failed, between each two ids; at most `most` each."""
+    spans = [
+        {"workspace": workspace_id, "from_id": first, "until_id": last, "most": most}
+        for first, last in pairwise(bounds)
+    ]
+    all_of = [Query(COUNT_BETWEEN, span) for span in spans]
+    failed = [Query(COUNT_FAILED_BETWEEN, span) for span in spans]
+    answers = yield Together((*all_of, *failed))
+    counts = [int(answer[0][0]) for answer in answers]
+    return TransactionResult(list(zip(counts[: len(spans)], counts[len(spans) :], strict=True)))

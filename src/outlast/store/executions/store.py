@@ -17,6 +17,7 @@ from outlast.store.executions.lists import (
     ExecutionFilter,
     Listed,
     ShortSteps,
+    read_counts,
     read_executions,
     read_listed,
     read_short_steps,
@@ -231,6 +232,12 @@ class ExecutionStore:
     async def listed(self, workspace_id: str, wanted: ExecutionFilter, page: Page) -> list[Listed]:
         """Return a page, newest first, with long values cut; one more if there are more."""
         return await self._driver.read(lambda: read_listed(workspace_id, wanted, page))
+
+    async def counts(
+        self, workspace_id: str, bounds: Sequence[str], most: int
+    ) -> list[tuple[int, int]]:
+        """Return how many are between each two ids, and how many of them failed; at most `most`."""
+        return await self._driver.read(lambda: read_counts(workspace_id, bounds, most))
 
     async def short_steps(
         self, workspace_id: str, execution_ids: Sequence[str]

@@ -16,6 +16,7 @@ _TYPES: Final = {
 _FILES: Final = {
     "console.css": "console.css",
     "console.js": "console.js",
+    "keys.js": "keys.js",
     "timeline.js": "timeline.js",
     "icon.svg": "icon.svg",
     "icons.svg": "vendor/icons.svg",

@@ -1,10 +1,14 @@
 """View models of the list of executions, of one execution, and of the tree below it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
+from outlast.model.clock import iso, iso_or_none
 from outlast.model.execution import TERMINAL, Execution, Status
+from outlast.model.price import credits_of
 from outlast.rooms.console.render.words import first_line
+from outlast.services.lists import HOUR, MOST_COUNTED, Hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,67 @@ def row(execution: Execution, agent: str, now: int) -> Row:
     )
 
 
+def exported(execution: Execution, agent: str) -> dict[str, Any]:
+    """Return an execution as a line of an export; its names are the API's."""
+    return {
+        "id": execution.id,
+        "status": execution.shown_status.value,
+        "agent": agent,
+        "agentVersion": execution.agent_version,
+        "conversationId": execution.conversation_id,
+        "turn": execution.turn,
+        "parentId": execution.parent_id,
+        "user": execution.user,
+        "metadata": execution.metadata,
+        "createdAt": iso(execution.created_at),
+        "startedAt": iso_or_none(execution.started_at),
+        "completedAt": iso_or_none(execution.completed_at),
+        "steps": execution.steps,
+        "tokens": execution.charged_tokens,
+        "creditsUsed": credits_of(execution.credits),
+        "input": execution.input,
+        "output": execution.output,
+        "error": None if execution.error is None else execution.error.message,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class HourBar:
+    """An hour in the histogram, on a drawing that is 720 wide and 48 high."""
+
+    x: int
+    height: float
+    failed: float
+    name: str
+    words: str
+    """What the filter says for it."""
+
+
+def hour_bars(hours: Sequence[Hour]) -> list[HourBar]:
+    """Return the bars of hours, the highest as high as the drawing."""
+    most = max((one.count for one in hours), default=0) or 1
+    return [
+        HourBar(
+            number * 30,
+            round(46 * one.count / most, 1),
+            round(46 * min(one.failed, one.count) / most, 1),
+            _hour_name(one),
+            f"since:{_minute(one.at)} before:{_minute(one.at + HOUR)}",
+        )
+        for number, one in enumerate(hours)
+    ]
+
+
+def _hour_name(hour: Hour) -> str:
+    many = f"{MOST_COUNTED}+" if hour.count >= MOST_COUNTED else str(hour.count)
+    failed = f", {hour.failed} failed" if hour.failed else ""
+    return f"{_minute(hour.at)[11:16]} to {_minute(hour.at + HOUR)[11:16]} UTC: {many}{failed}"
+
+
+def _minute(at: int) -> str:
+    return iso(at)[:16] + "Z"
+
+
 @dataclass(frozen=True, slots=True)
 class Branch:
     """An execution in a tree, with those that it has called."""
@@ -73,11 +138,17 @@ class Actions:
     cancel: bool
     delete: bool
 
+    @property
+    def names(self) -> list[str]:
+        """The names of those that are offered."""
+        return [one.name for one in fields(self) if getattr(self, one.name)]
+
 
 def actions(status: Status, *, may: bool, client_driven: bool) -> Actions:
     """Return what the page offers; `may`: whether the key is allowed to."""
     live = status not in TERMINAL
-    resumes = status in (Status.PAUSED, Status.FAILED, Status.CANCELLED) and not client_driven
+    resumes = status in (Status.PAUSED, Status.FAILED)
+    resumes = resumes or (status is Status.CANCELLED and not client_driven)
     return Actions(
         pause=may and live and status is not Status.PAUSED,
         resume=may and resumes,

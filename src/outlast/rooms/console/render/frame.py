@@ -12,7 +12,8 @@ from outlast.settings import Settings
 ROOT: Final = "/console"
 SESSION: Final = "outlast.console_session"
 """In the request's scope: the session of a page that has one."""
-THEMES: Final = ("light", "dark")
+PREFERENCES: Final = {"theme": ("light", "dark"), "times": ("utc",), "keyboard": ("off",)}
+"""What a reader may choose, kept in cookies; anything else is as usual."""
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -23,22 +24,22 @@ def frame_of(call: Call) -> dict[str, Any]:
     return {
         "root": root,
         "static": lambda name: root + address(name),
-        "theme": theme_of(call),
+        **{name: chosen(call, name) for name in PREFERENCES},
         "session": session,
         "path": route_path(call.scope).removeprefix(ROOT),
         "may": frozenset() if session is None else session.principal.scopes,
     }
 
 
-def theme_of(call: Call) -> str:
-    """Return light or dark; empty: as the reader's system."""
-    chosen = call.cookies.get(theme_name(call), "")
-    return chosen if chosen in THEMES else ""
+def chosen(call: Call, name: str) -> str:
+    """Return what the reader has chosen; empty: as usual."""
+    found = call.cookies.get(preference_cookie(call, name), "")
+    return found if found in PREFERENCES[name] else ""
 
 
-def theme_name(call: Call) -> str:
-    """Return the name of the theme's cookie."""
-    return f"outlast_theme_{port_of(call)}"
+def preference_cookie(call: Call, name: str) -> str:
+    """Return the name of a preference's cookie."""
+    return f"outlast_{name}_{port_of(call)}"
 
 
 def port_of(call: Call) -> int:

@@ -28,7 +28,7 @@ class Screen:
 
 SCREENS: Final[tuple[Screen, ...]] = (
     Screen("/approvals", "Needs you", "inbox", "n", Scope.EXECUTIONS_READ),
-    Screen("/executions", "Executions", "list", "e", Scope.EXECUTIONS_READ),
+    Screen("/executions", "Executions", "list", "e", Scope.EXECUTIONS_READ, "/conversations"),
     Screen("/playground", "Playground", "message-square", "p", Scope.EXECUTIONS_READ),
     Screen("/agents", "Agents", "bot", "a", Scope.AGENTS_READ),
     Screen("/schedules", "Schedules", "calendar-clock", "s", Scope.AGENTS_READ),

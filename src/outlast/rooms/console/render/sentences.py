@@ -8,7 +8,9 @@ from outlast.rooms.console.render.words import duration
 _MANY = 3
 
 
-def sentence(found: Transcript, *, waits_for_turn: bool = False) -> str:  # noqa: PLR0911 - one per status
+def sentence(  # noqa: PLR0911 - one per status
+    found: Transcript, *, waits_for_turn: bool = False, client_driven: bool = False
+) -> str:
     """Return what the execution does, or how it ended."""
     match found.status:
         case Status.QUEUED:
@@ -16,7 +18,7 @@ def sentence(found: Transcript, *, waits_for_turn: bool = False) -> str:  # noqa
                 return "Waits until an earlier turn of its conversation has ended."
             return "Waits for a free place to run."
         case Status.RUNNING:
-            return _running(found)
+            return "Its client works on it." if client_driven else _running(found)
         case Status.SUSPENDED:
             return _suspended(found)
         case Status.PAUSED:

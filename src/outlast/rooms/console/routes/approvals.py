@@ -23,6 +23,7 @@ from outlast.model.workspace import Scope
 from outlast.rooms.console.render import arguments
 from outlast.rooms.console.render.approvals import Waiting, wait_in, waiting
 from outlast.rooms.console.render.arguments import NotArguments
+from outlast.rooms.console.render.commands import commands
 from outlast.rooms.console.render.frame import ROOT
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.routes.door import next_page
@@ -52,6 +53,7 @@ async def approvals(call: Call, services: Services) -> Response:
         rows=rows,
         older=urlencode({"after": older}) if older else "",
         now=services.clock.now(),
+        may_decide=Scope.APPROVALS_WRITE in call.principal.scopes,
         done=call.query_params.get("done", ""),
     )
 
@@ -206,6 +208,9 @@ async def _shown(
         result=sent.get("result", ""),
         problem="" if problem is None or named else problem.message,
         late=late,
+        code=commands(
+            call, ["approve", "deny"], execution=wait.execution_id, tool_call=wait.tool_call_id
+        ),
         steps=last,
         now=services.clock.now(),
         done=call.query_params.get("done", ""),

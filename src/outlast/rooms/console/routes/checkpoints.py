@@ -17,7 +17,9 @@ from outlast.rooms.console.render.checkpoints import (
     points,
     preview,
 )
+from outlast.rooms.console.render.commands import commands
 from outlast.rooms.console.render.frame import ROOT
+from outlast.rooms.console.render.lines import differing, json_lines
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.render.transcript import Transcript
 from outlast.rooms.console.routes.endpoints import page_at
@@ -69,8 +71,8 @@ async def checkpoint(call: Call, services: Services) -> Response:
 async def roll_back(call: Call, services: Services) -> Response:
     """Rolls back to this checkpoint, if the execution is as the preview has shown it."""
     form = await form_of(call)
-    _, read, _ = await _found(call, services)
-    if form.get("seen") != str(read.cursor):
+    view, read, _ = await _found(call, services)
+    if form.get("seen") != _seen(view.execution, read):
         return await _previewed(call, services, problem=_CHANGED, status=409)
     checkpoint_id = call.path_id("checkpointId", CHECKPOINT, CheckpointNotFound)
     await services.executions.resume(call.principal, _id(call), checkpoint_id)
@@ -87,6 +89,7 @@ async def _previewed(
         raise CheckpointNotFound
     execution = view.execution
     whole = await services.executions.checkpoints(call.principal, execution.id)
+    changes, cut = differing(json_lines(point.state), json_lines(execution.state))
     is_live = execution.status in LIVE and execution.status is not Status.PAUSED
     return page(
         call,
@@ -96,13 +99,22 @@ async def _previewed(
         agent=view.agent,
         now=services.clock.now(),
         point=point,
-        read=read,
+        seen=_seen(execution, read),
         memory=memory_behind(point.checkpoint, whole),
         lost=preview(point.checkpoint, read, await _tools(services, execution)),
+        code=commands(call, ["roll_back"], execution=execution.id, checkpoint=wanted),
+        changes=changes,
+        cut=cut,
         is_live=is_live,
         may_execute=_EXECUTE in call.principal.scopes,
         problem=problem,
     )
+
+
+def _seen(execution: Execution, read: Transcript) -> str:
+    """Return what a preview has shown; a task's state changes without an entry of the log."""
+    driven = execution.is_client_driven
+    return f"{read.cursor}/{execution.updated_at}" if driven else str(read.cursor)
 
 
 async def _found(call: Call, services: Services) -> tuple[ExecutionView, Transcript, list[Point]]:

@@ -14,12 +14,12 @@ from outlast.http.call import Call
 from outlast.http.prefix import route_path
 from outlast.model.error import InvalidRequest, MissingScope
 from outlast.rooms.console.render.frame import (
+    PREFERENCES,
     ROOT,
-    THEMES,
     host_of,
     is_secure,
     port_of,
-    theme_name,
+    preference_cookie,
 )
 from outlast.services.sessions import SESSION_SECONDS
 from outlast.settings import Settings
@@ -95,10 +95,10 @@ def keep_session(call: Call, response: Response, sealed: str) -> None:
     _keep(call, response, _session_name(call), sealed, seconds)
 
 
-def keep_theme(call: Call, response: Response, theme: str) -> None:
-    """Set the cookie of a theme; another text removes it."""
-    chosen = theme if theme in THEMES else ""
-    _keep(call, response, theme_name(call), chosen, _YEAR if chosen else 0)
+def keep_preference(call: Call, response: Response, name: str, value: str) -> None:
+    """Set the cookie of a preference; a value that is none removes it."""
+    kept = value if value in PREFERENCES[name] else ""
+    _keep(call, response, preference_cookie(call, name), kept, _YEAR if kept else 0)
 
 
 def _keep(call: Call, response: Response, name: str, value: str, seconds: int) -> None:

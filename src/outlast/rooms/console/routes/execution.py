@@ -11,6 +11,7 @@ from outlast.model.event import START
 from outlast.model.execution import Execution
 from outlast.model.ids import EXECUTION
 from outlast.model.workspace import Scope
+from outlast.rooms.console.render.commands import commands
 from outlast.rooms.console.render.executions import Branch, row, tree_below
 from outlast.rooms.console.render.frame import ROOT, frame_of
 from outlast.rooms.console.render.page import page
@@ -18,6 +19,7 @@ from outlast.rooms.console.render.transcript import Step, Transcript
 from outlast.rooms.console.routes.door import next_page
 from outlast.rooms.console.routes.endpoints import page_at
 from outlast.rooms.console.routes.forms import Form, form_of
+from outlast.rooms.console.routes.task import task_page
 from outlast.rooms.console.stream import head_of, stream_of
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionFilter, Page
@@ -36,15 +38,19 @@ async def execution(call: Call, services: Services) -> Response:
     found = view.execution
     read = await transcript_of(call, services, found)
     frame = frame_of(call)
+    if found.is_client_driven and not found.is_purged:
+        return await task_page(call, services, view, read)
     first, last = _window(call, len(read.steps))
     chosen = call.query_params.get("step", "")
+    head = head_of(found, read, frame, fresh=True)
     return page(
         call,
         "execution.html",
         execution=found,
         agent=view.agent,
         now=services.clock.now(),
-        head=head_of(found, read, frame, fresh=True),
+        head=head,
+        code=commands(call, head["actions"].names, execution=found.id),
         read=read,
         steps=read.ordered[first:last],
         earlier=first,
@@ -52,7 +58,7 @@ async def execution(call: Call, services: Services) -> Response:
         chosen=read.steps.get(int(chosen)) if chosen.isdigit() else None,
         tree=await _tree(call, services, found),
         may_stop=_EXECUTE in call.principal.scopes,
-        runs_again=not found.is_purged and not found.is_client_driven,
+        runs_again=not found.is_purged,
     )
 
 

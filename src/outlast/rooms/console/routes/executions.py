@@ -1,22 +1,27 @@
 """The list of executions: filter, pages by cursor, what is new."""
 
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
 from outlast.http.call import Call
-from outlast.model.error import AgentNotFound, InvalidFilter, InvalidId
+from outlast.model.error import AgentNotFound, ExecutionNotFound, InvalidFilter, InvalidId
 from outlast.model.ids import EXECUTION, parse
 from outlast.model.workspace import Scope
-from outlast.rooms.console.render.executions import Row, row
+from outlast.rooms.console.render.executions import Row, hour_bars, row
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.routes.endpoints import page_at
-from outlast.rooms.console.schemas import Filter, NotAFilter, filter_of
+from outlast.rooms.console.schemas import Filter, NotAFilter, filter_of, without_times
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionFilter, Page
+from outlast.services.lists import HOUR
 
 _ROWS: Final = 20
+_HOURS: Final = 24
+_WINDOW: Final = 7 * 24 * HOUR
+_WIDE: Final = "No index has agent and status together: this looks at the last 7 days."
 _READ: Final = Scope.EXECUTIONS_READ
 _CHIPS: Final = (
     ("All", ""),
@@ -33,9 +38,9 @@ async def executions(call: Call, services: Services) -> Response:
     given = call.query_params
     q, after, before = given.get("q", "").strip(), _id(given, "after"), _id(given, "before")
     rows: list[Row] = []
-    more, problem = False, ""
+    more, problem, note = False, "", ""
     try:
-        rows, more = await _page(call, services, q, Page(_ROWS, after, before))
+        rows, more, note = await _page(call, services, q, Page(_ROWS, after, before))
     except (NotAFilter, InvalidFilter, AgentNotFound) as error:
         problem = str(error)
     backwards = before is not None and after is None
@@ -46,6 +51,9 @@ async def executions(call: Call, services: Services) -> Response:
         "executions.html",
         q=q,
         problem=problem,
+        note=note,
+        wider=_query(q=f"{q} since:90d") if note else "",
+        may_execute=Scope.AGENTS_EXECUTE in call.principal.scopes,
         rows=rows,
         now=services.clock.now(),
         chips=_CHIPS,
@@ -61,8 +69,8 @@ async def news(call: Call, services: Services) -> Response:
     q, seen = given.get("q", ""), _id(given, "seen")
     at = int(given["at"]) if given.get("at", "").isdigit() else 0
     try:
-        new, more = await _page(call, services, q, Page(_ROWS, before=seen))
-        shown, _ = await _page(call, services, q, Page(_ROWS))
+        new, more, _ = await _page(call, services, q, Page(_ROWS, before=seen))
+        shown, *_ = await _page(call, services, q, Page(_ROWS))
     except (NotAFilter, InvalidFilter, AgentNotFound):
         return Response(status_code=204)
     changed = [one for one in shown if one.updated_at >= at and one.id not in {n.id for n in new}]
@@ -73,18 +81,56 @@ async def news(call: Call, services: Services) -> Response:
     return page(call, "executions_news.html", count=count, new=new, changed=changed, fresh=fresh)
 
 
-async def _page(call: Call, services: Services, q: str, wanted: Page) -> tuple[list[Row], bool]:
+async def histogram(call: Call, services: Services) -> Response:
+    """How many executions each of the last 24 hours has begun, as a filter by time."""
+    q, now = call.query_params.get("q", ""), services.clock.now()
+    first = now // HOUR * HOUR - (_HOURS - 1) * HOUR
+    found = await services.lists.by_hour(call.principal, first, _HOURS)
+    rest = without_times(q)
+    return page(
+        call,
+        "histogram.html",
+        bars=[(bar, _query(q=f"{rest} {bar.words}".strip())) for bar in hour_bars(found)],
+        q=q,
+        all_hours=_query(q=rest),
+        is_bounded=rest != q.strip(),
+    )
+
+
+async def peek(call: Call, services: Services) -> Response:
+    """One execution beside the list: what it was given, where it is, what it has answered."""
+    wanted = call.path_id("executionId", EXECUTION, ExecutionNotFound)
+    view = await services.lists.row(call.principal, wanted)
     now = services.clock.now()
-    wanted_ones = await _wanted(call, services, filter_of(q), now)
+    return page(
+        call,
+        "peek.html",
+        execution=view.execution,
+        row=row(view.execution, view.agent, now),
+        now=now,
+    )
+
+
+async def _page(
+    call: Call, services: Services, q: str, wanted: Page
+) -> tuple[list[Row], bool, str]:
+    """Return rows, whether there are more, and within what they were looked for."""
+    now = services.clock.now()
+    said = filter_of(q, now)
+    note = ""
+    if said.is_wide and said.since is None:
+        said, note = replace(said, since=now - _WINDOW), _WIDE
+    wanted_ones = await _wanted(call, services, said)
     if isinstance(wanted_ones, str):
         view = await services.lists.row(call.principal, wanted_ones)
-        return [row(view.execution, view.agent, now)], False
+        return [row(view.execution, view.agent, now)], False, ""
     found, more = await services.lists.page(call.principal, wanted_ones, wanted)
     known = services.agents.known
-    return [row(one.execution, await known.name_of(one.execution), now) for one in found], more
+    rows = [row(one.execution, await known.name_of(one.execution), now) for one in found]
+    return rows, more, note
 
 
-async def _wanted(call: Call, services: Services, said: Filter, now: int) -> ExecutionFilter | str:
+async def _wanted(call: Call, services: Services, said: Filter) -> ExecutionFilter | str:
     """Return the filter of the list; the id of an execution that is named."""
     if said.id is not None:
         return said.id
@@ -96,10 +142,11 @@ async def _wanted(call: Call, services: Services, said: Filter, now: int) -> Exe
         status=said.status,
         conversation_id=said.conversation,
         parent_id=said.parent,
+        roots=said.roots,
         user=said.user,
         metadata=said.metadata,
-        created_from=None if said.since is None else now - said.since,
-        created_before=None if said.before is None else now - said.before,
+        created_from=said.since,
+        created_before=said.before,
     )
 
 
@@ -119,4 +166,6 @@ def _query(**values: Any) -> str:
 PAGES: Final = (
     page_at("/executions", executions, "Executions", scope=_READ),
     page_at("/news/executions", news, "ExecutionsNews", scope=_READ),
+    page_at("/news/histogram", histogram, "Histogram", scope=_READ),
+    page_at("/executions/{executionId}/peek", peek, "Peek", scope=_READ),
 )

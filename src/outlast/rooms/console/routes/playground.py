@@ -10,6 +10,7 @@ from outlast.model.error import InvalidField, InvalidId
 from outlast.model.execution import TERMINAL, OnBusy
 from outlast.model.ids import CONVERSATION, parse
 from outlast.model.workspace import Scope
+from outlast.rooms.console.render.commands import commands
 from outlast.rooms.console.render.frame import ROOT, frame_of
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.routes.endpoints import page_at
@@ -37,11 +38,15 @@ async def playground(call: Call, services: Services) -> Response:
         head = head_of(found.execution, read, frame, fresh=True)
         shown = {"newest": found.execution, "read": read, "head": head}
     agent = given.get("agent", "") if found is None else found.agent
+    may = Scope.AGENTS_EXECUTE in call.principal.scopes
+    ids = {"agent": agent or "AGENT", "conversation": conversation or ""}
+    name = "turn" if newest is not None else "execute"
     return page(
         call,
         "playground.html",
         agents=await _agents(call, services),
         agent=agent,
+        code=commands(call, [name] if may else [], **ids),
         conversation=conversation or "",
         turns=turns[:-1],
         more=more,

@@ -8,6 +8,7 @@ from outlast.http.call import Call
 from outlast.model.error import InvalidId, ScheduleNotFound
 from outlast.model.ids import SCHEDULE, parse
 from outlast.model.workspace import Scope
+from outlast.rooms.console.render.commands import commands
 from outlast.rooms.console.render.frame import ROOT
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.render.schedules import shown_schedule
@@ -44,9 +45,11 @@ async def schedule(call: Call, services: Services) -> Response:
     start = _given(_RUN, call.query_params.get("after", ""))
     runs, more = await services.schedules.runs(call.principal, found.id, Page(_RUNS, start))
     agent = await services.agents.known.name(call.principal.workspace_id, found.agent_id)
+    offered = ["fire", "pause_schedule" if found.is_active else "resume_schedule"]
     return page(
         call,
         "schedule.html",
+        code=commands(call, offered, schedule=found.id),
         found=shown_schedule(found, agent, _NEXT),
         runs=runs,
         older=runs[-1].id if more and runs else "",

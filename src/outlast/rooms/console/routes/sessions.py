@@ -1,4 +1,4 @@
-"""Sign in by a key or by a link that works once, and out; the theme."""
+"""Sign in by a key or by a link that works once, and out; what the reader prefers."""
 
 from typing import Final
 
@@ -9,12 +9,12 @@ from outlast.http.spool import json_response
 from outlast.model.clock import iso
 from outlast.model.error import Unauthenticated
 from outlast.model.workspace import Principal
-from outlast.rooms.console.render.frame import ROOT, SESSION
+from outlast.rooms.console.render.frame import PREFERENCES, ROOT, SESSION
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.routes.door import (
     is_own_navigation,
+    keep_preference,
     keep_session,
-    keep_theme,
     next_page,
 )
 from outlast.rooms.console.routes.endpoints import ANY_KEY, page_at
@@ -74,12 +74,14 @@ async def sign_out(call: Call, services: Services) -> Response:
     return response
 
 
-async def set_theme(call: Call, services: Services) -> Response:
-    """Keeps the theme in a cookie, and leads back."""
+async def set_preferences(call: Call, services: Services) -> Response:
+    """Keeps theme, times and keys of the keyboard in cookies, and leads back."""
     del services
     form = await form_of(call)
     response = RedirectResponse(call.link(next_page(form.get("next"))), 303)
-    keep_theme(call, response, form.get("theme"))
+    for name in PREFERENCES:
+        if form.all(name):
+            keep_preference(call, response, name, form.get(name))
     return response
 
 
@@ -107,6 +109,6 @@ PAGES: Final = (
     page_at("/enter", enter, "Enter"),
     page_at("/enter", confirm, "ConfirmEnter", method="POST"),
     page_at("/sign-out", sign_out, "SignOut", method="POST"),
-    page_at("/theme", set_theme, "SetTheme", method="POST"),
+    page_at("/preferences", set_preferences, "SetPreferences", method="POST"),
 )
 REQUESTS: Final = (page_at("/link", link, "Link", method="POST", scope=ANY_KEY),)

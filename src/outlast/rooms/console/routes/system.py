@@ -8,6 +8,7 @@ from outlast.http.call import Call
 from outlast.model.error import InvalidId, KeyNotFound
 from outlast.model.ids import KEY, parse
 from outlast.model.workspace import Scope
+from outlast.rooms.console.render.commands import commands
 from outlast.rooms.console.render.frame import ROOT
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.render.system import facts, shown_settings
@@ -54,7 +55,8 @@ async def key(call: Call, services: Services) -> Response:
     """One key, and the form that revokes it."""
     found = await services.keys.get(call.principal, _key_id(call))
     own = found.id == call.principal.key_id
-    return page(call, "key.html", key=found, own=own, now=services.clock.now())
+    code = commands(call, [] if found.revoked_at else ["revoke"], key=found.id)
+    return page(call, "key.html", key=found, own=own, code=code, now=services.clock.now())
 
 
 async def revoke(call: Call, services: Services) -> Response:

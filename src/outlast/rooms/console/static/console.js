@@ -1,14 +1,7 @@
 // The console's own script: it adds ease to pages that work without it.
 // @ts-check
 
-// A menu closes by Escape, and by a click elsewhere.
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
-  for (const menu of document.querySelectorAll(".who details[open]")) {
-    menu.removeAttribute("open");
-    menu.querySelector("summary")?.focus();
-  }
-});
+// A menu closes by a click elsewhere.
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll(".who details[open]")) {
     if (event.target instanceof Node && !menu.contains(event.target)) menu.removeAttribute("open");
@@ -17,43 +10,6 @@ document.addEventListener("click", (event) => {
 
 // On a phone the screens are a row that scrolls.
 document.querySelector(".rail [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
-
-// Keys. None decides anything; all are off where one types.
-const editing = (/** @type {EventTarget | null} */ target) =>
-  target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
-/** @param {number} by */
-function walk(by) {
-  const links = [...document.querySelectorAll(".list .input a, .step-number, .waiting a.title")];
-  const at = links.indexOf(/** @type {Element} */ (document.activeElement));
-  const next = links[Math.max(0, Math.min(links.length - 1, at + by))];
-  if (next instanceof HTMLElement) {
-    next.focus();
-    next.scrollIntoView({ block: "nearest" });
-  }
-}
-let going = 0;
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target instanceof HTMLTextAreaElement) {
-    event.target.form?.requestSubmit();
-    return;
-  }
-  if (editing(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (going && event.timeStamp - going < 1500) {
-    const screen = document.querySelector(`.rail a[data-key="${CSS.escape(event.key)}"]`);
-    going = 0;
-    if (screen instanceof HTMLAnchorElement) screen.click();
-    return;
-  }
-  if (event.key === "g") going = event.timeStamp;
-  else if (event.key === "j") walk(1);
-  else if (event.key === "k") walk(-1);
-  else if (event.key === "f") follow();
-  else if (event.key === "?") location.assign(`${document.body.dataset.root}/help/console#keys-of-the-keyboard`);
-  else if (event.key === "/") {
-    event.preventDefault();
-    document.getElementById("q")?.focus();
-  }
-});
 
 // Times say how long ago they are, by the server's clock.
 const began = performance.now();
@@ -68,10 +24,11 @@ setInterval(() => {
   }
 }, 20000);
 
-// A hidden page sends no polls.
+// A page that is hidden, or frozen by its reader, sends no polls.
+let frozen = false;
 document.addEventListener("htmx:before:request", (event) => {
   const source = event.target instanceof Element ? event.target : null;
-  if (document.hidden && source?.hasAttribute("data-polls")) event.preventDefault();
+  if ((document.hidden || frozen) && source?.hasAttribute("data-polls")) event.preventDefault();
 });
 
 // The chosen step opens beside the transcript, without leaving the page.
@@ -115,6 +72,19 @@ function follow() {
   document.querySelector(".follow")?.remove();
   scrollTo({ top: document.documentElement.scrollHeight });
 }
+document.addEventListener("outlast:follow", follow);
+// A reader may freeze the page, not the run; thawed, it is made anew, from the log.
+document.addEventListener("outlast:freeze", () => {
+  if (frozen) {
+    location.reload();
+    return;
+  }
+  frozen = true;
+  if (state && state.textContent !== "ended") {
+    stream?.remove();
+    say("paused by you");
+  }
+});
 if (state) {
   state.hidden = false;
   stream?.addEventListener("htmx:error", tryAgain);
@@ -139,11 +109,12 @@ if (state) {
     }
   });
   document.addEventListener("htmx:sse:after:connection", () => say("live"));
-  document.addEventListener("htmx:sse:error", () => say("reconnecting"));
+  document.addEventListener("htmx:sse:error", () => frozen || say("reconnecting"));
   document.addEventListener("htmx:sse:before:connection", (event) => {
     if (/** @type {any} */ (event).detail?.connection?.attempt > 0) say("reconnecting");
   });
   document.addEventListener("htmx:sse:close", (event) => {
+    if (frozen) return;
     say("ended");
     if (/** @type {any} */ (event).detail?.reason !== "message") return;
     stream?.remove();
