@@ -18,6 +18,8 @@ from bench.figures import (
     across,
     at_rest,
     budget,
+    console,
+    console_live,
     crash,
     due,
     first_token,
@@ -65,6 +67,8 @@ FIGURES: Final[dict[str, Callable[[Lab], Awaitable[list[Row]]]]] = {
     "across": across.measure,
     "takeover": takeover.measure,
     "trees": trees.measure,
+    "console": console.measure,
+    "console-live": console_live.measure,
 }
 SAME: Final = {"many-streams", "purge", "memory-search"}
 """Left out of a quick run: another number for code that runs anyway, a wait of a minute, and a

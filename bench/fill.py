@@ -23,11 +23,12 @@ Column = Callable[[int, dict[str, str]], Any]
 
 def copy_execution(state: State, execution_id: str, copies: int) -> list[str]:
     """Copy it so often; the copies' execution ids, oldest first. Raises LookupError."""
-    with _tables(state) as tables:
+    with tables_of(state) as tables:
         return _write(tables, _read(tables, execution_id), execution_id, copies)
 
 
-def _tables(state: State) -> AbstractContextManager[Tables]:
+def tables_of(state: State) -> AbstractContextManager[Tables]:
+    """The tables of a state that no server has."""
     return sqlite_tables(state.file) if state.kind == SQLITE else postgres_tables(state.url)
 
 

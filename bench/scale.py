@@ -46,6 +46,11 @@ class Scale:
     """Executions that each of them has then."""
     tree_cancels: int = 10
     """Trees of ten branches cancelled one after the other."""
+    console_rows: int = 1_000_000
+    """Executions behind the console's list."""
+    console_steps: int = 10_000
+    viewers: int = 50
+    """Pages that follow executions in the console."""
     due: tuple[int, ...] = (1_000,)
     """Schedules that are due in the same minute."""
     due_servers: tuple[int, ...] = (2, 5)
@@ -81,6 +86,9 @@ QUICK = Scale(
     deaths=1,
     held=2,
     tree_cancels=1,
+    console_rows=2_000,
+    console_steps=200,
+    viewers=3,
     due=(20,),
     due_servers=(2,),
 )
