@@ -66,7 +66,7 @@ turns:
   - when: delegate
     steps:
       - tool_calls: [{{name: support, parameters: {{input: "ask"}}}}]
-      - text: The support has asked.
+      - text: The support has answered.
   - when: ask
     steps:
       - tool_calls: [{{name: writer, parameters: {{input: "a story"}}}}]

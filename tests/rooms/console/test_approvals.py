@@ -72,8 +72,8 @@ async def test_calls_of_one_tool_are_decided_together(make_api: MakeApi) -> None
     assert all(f'name="call" value="{one}"' in page for one in calls)
     path = "/console/approvals/chosen"
     chosen = "&".join(f"call={one}" for one in calls)
-    asked = await reader.page(f"{path}?do=deny&{chosen}")
-    assert "Deny 3 calls of refund?" in asked
+    shown = await reader.page(f"{path}?do=deny&{chosen}")
+    assert "Deny 3 calls of refund?" in shown
     mixed = await reader.get(f"{path}?do=deny&{chosen}&call={runs[0]}/{call(2, 'ship').id}")
     assert (mixed.status_code, "Choose calls of one tool" in mixed.text) == (400, True)
     await reader.send(f"/console/approvals/{calls[0]}", do="approve", arguments="")

@@ -108,9 +108,9 @@ async def test_several_are_chosen_and_each_says_what_became_of_it(make_api: Make
         await api.rested(run)
     reader = await signed_in(api)
     choice = "&".join(f"id={run}" for run in (*held, done))
-    asked = await reader.page(f"/console/chosen?do=delete&{choice}")
-    assert "Delete 3 executions?" in asked
-    assert "cannot be taken back" in asked
+    shown = await reader.page(f"/console/chosen?do=delete&{choice}")
+    assert "Delete 3 executions?" in shown
+    assert "cannot be taken back" in shown
     assert (await reader.get("/console/chosen?do=delete")).status_code == 400
     assert (await reader.get(f"/console/chosen?do=odd&{choice}")).status_code == 400
     sent = await reader.get(f"/console/chosen?do=export&{choice}")
