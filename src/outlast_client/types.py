@@ -544,6 +544,16 @@ class VersionPage(TypedDict):
     nextCursor: int | None
 
 
+class ViewList(TypedDict):
+    data: list[ViewObject]
+
+
+class ViewObject(TypedDict):
+    name: str
+    filter: str
+    updatedAt: str
+
+
 class Writer(TypedDict):
     executionId: str | None
     step: int | None

@@ -72,6 +72,9 @@ METHODS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {
     "getBudget": lambda client, _: client.budget("workspace"),
     "setBudget": lambda client, _: client.set_budget("workspace", {"maxTokens": 10**6}),
     "removeBudget": lambda client, _: client.remove_budget(KEY),
+    "listViews": lambda client, _: client.views(),
+    "putView": lambda client, _: client.put_view("What failed", "status:failed"),
+    "removeView": lambda client, _: client.remove_view("What failed"),
     "createSchedule": lambda client, _: client.create_schedule(
         "agent", cron="@daily", timezone="Europe/Berlin", input="Go", overlap="queue"
     ),

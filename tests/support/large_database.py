@@ -354,6 +354,15 @@ _TABLES: Final = {
             "execution_id": "CASE WHEN n % 10 = 0 THEN 'exec_' || n END",
         },
     ),
+    "saved_views": (
+        20_000,
+        {
+            "workspace_id": "'ws_' || n % 1000",
+            "name": "'view ' || n",
+            "filter": "'status:failed'",
+            "updated_at": "n",
+        },
+    ),
     "idempotency": (
         EXECUTIONS // 5,
         {

@@ -2176,6 +2176,40 @@ export interface components {
             nextCursor: number | null;
         };
         /**
+         * ViewBody
+         * @description The filter of a view.
+         * @example {
+         *       "filter": "agent:support status:failed since:24h"
+         *     }
+         */
+        ViewBody: {
+            /**
+             * Filter
+             * @description As the console's filter field takes it.
+             */
+            filter: string;
+        };
+        /**
+         * ViewList
+         * @description All saved views of the workspace, by name.
+         */
+        ViewList: {
+            /** Data */
+            data: components["schemas"]["ViewObject"][];
+        };
+        /**
+         * ViewObject
+         * @description A saved view.
+         */
+        ViewObject: {
+            /** Name */
+            name: string;
+            /** Filter */
+            filter: string;
+            /** Updatedat */
+            updatedAt: string;
+        };
+        /**
          * Writer
          * @description Who wrote: a tool call of an execution, or a request with a key.
          */

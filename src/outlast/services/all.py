@@ -17,6 +17,7 @@ from outlast.services.keys import Keys
 from outlast.services.lists import Lists
 from outlast.services.memory import Memory
 from outlast.services.records import Records
+from outlast.services.saved_views import SavedViews
 from outlast.services.schedules import Schedules, new_runs
 from outlast.services.sessions import Sessions
 from outlast.services.system import System
@@ -49,6 +50,7 @@ class Services:
     sessions: Sessions
     client_calls: ClientCalls
     system: System
+    saved_views: SavedViews
 
     @classmethod
     def over(
@@ -85,4 +87,5 @@ class Services:
             sessions=Sessions(store.idempotency, seal, clock, keys),
             client_calls=ClientCalls(store, clock),
             system=System(settings, engine, keys),
+            saved_views=SavedViews(store.saved_views, clock),
         )

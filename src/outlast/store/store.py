@@ -15,6 +15,7 @@ from outlast.store.listeners import Listeners
 from outlast.store.memory.store import Memories
 from outlast.store.memory.vectors import Vectors
 from outlast.store.records import RecordStore
+from outlast.store.saved_views import SavedViewStore
 from outlast.store.schedules.store import ScheduleStore
 from outlast.store.tasks.store import TaskStore
 from outlast.store.usage import UsageStore
@@ -39,6 +40,7 @@ class Store:
     tasks: TaskStore
     usage: UsageStore
     vectors: Vectors
+    saved_views: SavedViewStore
     waits: WaitStore
 
     @classmethod
@@ -59,6 +61,7 @@ class Store:
             TaskStore(driver),
             UsageStore(driver),
             Vectors(driver),
+            SavedViewStore(driver),
             WaitStore(driver),
         )
 

@@ -339,6 +339,21 @@ class Client(AccountMethods):
         """Return one agent."""
         return await self._connection.ask("GET", f"/v1/agents/{segment(id_or_name)}")
 
+    # --- views
+
+    async def views(self) -> types.ViewList:
+        """Return all saved views by name: {data}."""
+        return await self._connection.ask("GET", "/v1/views")
+
+    async def put_view(self, name: str, filter_: str) -> types.ViewObject:
+        """Save a view, replacing the one of its name: a filter as the console takes it."""
+        body = {"filter": filter_}
+        return await self._connection.ask("PUT", f"/v1/views/{segment(name)}", json=body)
+
+    async def remove_view(self, name: str) -> None:
+        """Remove a view, if there is one."""
+        await self._connection.ask("DELETE", f"/v1/views/{segment(name)}")
+
     async def ready(self) -> bool:
         """Return whether the server takes work."""
         return await self._connection.ready()

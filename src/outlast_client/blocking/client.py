@@ -332,6 +332,21 @@ class SyncClient(AccountMethods):
         """Return one agent."""
         return self._connection.ask("GET", f"/v1/agents/{segment(id_or_name)}")
 
+    # --- views
+
+    def views(self) -> types.ViewList:
+        """Return all saved views by name: {data}."""
+        return self._connection.ask("GET", "/v1/views")
+
+    def put_view(self, name: str, filter_: str) -> types.ViewObject:
+        """Save a view, replacing the one of its name: a filter as the console takes it."""
+        body = {"filter": filter_}
+        return self._connection.ask("PUT", f"/v1/views/{segment(name)}", json=body)
+
+    def remove_view(self, name: str) -> None:
+        """Remove a view, if there is one."""
+        self._connection.ask("DELETE", f"/v1/views/{segment(name)}")
+
     def ready(self) -> bool:
         """Return whether the server takes work."""
         return self._connection.ready()

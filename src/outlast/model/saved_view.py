@@ -1,0 +1,13 @@
+"""Saved views of the list of executions."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SavedView:
+    """A filter with a name, for all of a workspace."""
+
+    name: str
+    filter: str
+    """As it is typed into the console's filter field."""
+    updated_at: int

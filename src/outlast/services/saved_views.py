@@ -1,0 +1,31 @@
+"""Saved views of the list of executions."""
+
+from outlast.model.clock import Clock
+from outlast.model.saved_view import SavedView
+from outlast.model.workspace import Principal, Scope
+from outlast.store.saved_views import SavedViewStore
+
+
+class SavedViews:
+    """The saved views of a workspace."""
+
+    def __init__(self, store: SavedViewStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def all(self, principal: Principal) -> list[SavedView]:
+        """Return all of them by name. Raises MissingScope."""
+        principal.require(Scope.EXECUTIONS_READ)
+        return await self._store.all(principal.workspace_id)
+
+    async def put(self, principal: Principal, name: str, filter_: str) -> SavedView:
+        """Save a view, replacing the one of its name. Raises Conflict, MissingScope."""
+        principal.require(Scope.AGENTS_EXECUTE)
+        view = SavedView(name, filter_, self._clock.now())
+        await self._store.put(principal.workspace_id, view)
+        return view
+
+    async def remove(self, principal: Principal, name: str) -> None:
+        """Remove a view, if there is one of this name. Raises MissingScope."""
+        principal.require(Scope.AGENTS_EXECUTE)
+        await self._store.remove(principal.workspace_id, name)
