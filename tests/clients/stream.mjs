@@ -38,7 +38,9 @@ const cut = async () => {
 };
 const waits = (_, { signal }) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
 const lost = [];
+const alive = setInterval(() => {}, 1000); // a signal's time alone does not keep Node running
 for (const [fetch, bounds] of [[cut, { retries: 1 }], [waits, { retries: 0, timeout: 0.01 }]]) {
   await new Outlast({ url, key, fetch }).agents({}, bounds).catch((error) => lost.push(error.name));
 }
+clearInterval(alive);
 console.log(JSON.stringify({ frames, aborted, refused, listed, requestIds, tries, lost }));

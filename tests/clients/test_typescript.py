@@ -89,7 +89,7 @@ def test_what_is_right_compiles_and_what_is_wrong_does_not(packages: Path, packa
     user.write_text(text.replace("FRAMES", known))
     strict = ("--strict", "--noEmit", "--target", "es2022", "--module", "nodenext")
     shown = (SOURCE / "README.md").read_text().partition("```ts\n")[2].partition("```")[0]
-    of_page = user.with_name("readme.ts")
+    of_page = user.with_name("readme.mts")
     of_page.write_text(f"declare const process: any;\n{shown}")
     tsc(packages, *strict, str(user), str(of_page))
 
