@@ -13,11 +13,12 @@ from bench.scale import QUICK
 from bench.state import LABELS, POSTGRESQL, SQLITE, Postgres
 
 from bench import against
+from tests.support.long_cases import first_of
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize(("kind", "count"), [(SQLITE, 11), (POSTGRESQL, 18)])
+@pytest.mark.parametrize(("kind", "count"), first_of([(POSTGRESQL, 18), (SQLITE, 11)]))
 async def test_every_figure_has_a_ratio_of_this_checkout_and_the_other(
     monkeypatch: pytest.MonkeyPatch, kind: str, count: int
 ) -> None:

@@ -77,7 +77,7 @@ async def stalled(server: BoundedServer, path: str) -> Connection:
 
 
 @pytest.mark.only("sqlite")
-@pytest.mark.parametrize("path", ["/v1/executions", "/run/api/executions"])
+@pytest.mark.parametrize("path", first_of(["/v1/executions", "/run/api/executions"]))
 async def test_a_stream_that_is_not_read_holds_little(
     large_run: tuple[Api, str], path: str
 ) -> None:
@@ -119,7 +119,7 @@ def large_rows() -> int:
 
 
 @pytest.mark.only("sqlite")
-@pytest.mark.parametrize("path", ["/v1/executions", "/run/api/executions"])
+@pytest.mark.parametrize("path", first_of(["/v1/executions", "/run/api/executions"]))
 @pytest.mark.parametrize("case", ["an output", "two outputs"])
 async def test_streams_that_wait_for_their_turn_do_not_hold_the_execution(
     make_api: MakeApi, monkeypatch: pytest.MonkeyPatch, path: str, case: str
@@ -275,7 +275,7 @@ async def parked(api: Api, count: int) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("path", ["/v1/executions", "/run/api/executions"])
+@pytest.mark.parametrize("path", first_of(["/v1/executions", "/run/api/executions"]))
 async def test_a_client_that_stops_to_read_and_goes_on_gets_the_same_bytes(
     large_run: tuple[Api, str], path: str
 ) -> None:

@@ -99,6 +99,6 @@ async def examine_here(at: Visit, name: str) -> None:
         (one["id"], [node["html"][:160] for node in one["nodes"]])
         for one in found.response["violations"]
     ]
-    assert wrong == [], name
+    assert wrong == [], f"{name}: {wrong}"
     wider = await at.page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert wider <= 0, (name, wider)

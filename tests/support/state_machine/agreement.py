@@ -280,8 +280,9 @@ async def _agree_on_steps(api: Api, answers: Answers, reading: Reading) -> None:
 async def _agree_on_streams(api: Api, answers: Answers, log: list[Entry], memory: Memory) -> None:
     """Every format is what it was and more; where all has ended, so is every open stream."""
     ended = answers.execution["status"] in ENDED
+    own = api.app.state.main.surface.fold
     for format in Format:  # noqa: A001 - our word
-        whole = b"".join(NumberedFrames(fold(format, answers.id, api.app.state.native)).add(log))
+        whole = b"".join(NumberedFrames(fold(format, answers.id, own)).add(log))
         before = memory.frames.get(format, b"")
         assert whole.startswith(before), format
         if ended and whole != before:
