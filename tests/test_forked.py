@@ -57,6 +57,18 @@ def test_skipped():
     pytest.skip("not here")
 """
 
+END: Final = """
+import pytest
+
+@pytest.fixture(scope="session")
+def held():
+    yield
+    raise RuntimeError("still held")
+
+def test_held(held):
+    pass
+"""
+
 
 def run(folder: Path, *options: str) -> tuple[int, str]:
     files = {"conftest.py": CONFTEST, "test_one.py": ONE, "test_other.py": OTHER}
@@ -100,3 +112,12 @@ def test_errors_of_the_collection_run_nothing(tmp_path: Path) -> None:
     status, output = run(tmp_path)
     assert status == pytest.ExitCode.INTERRUPTED
     assert "errors during collection" in output
+
+
+def test_an_error_at_the_end_of_a_process_fails_the_run(tmp_path: Path) -> None:
+    (tmp_path / "test_end.py").write_text(END)
+    status, output = run(tmp_path, "-k", "held")
+    assert status == 1
+    assert "1 failed, 1 passed" in output
+    assert "Its process ended with 1." in output
+    assert "RuntimeError: still held" in output

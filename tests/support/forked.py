@@ -8,6 +8,7 @@ and another child goes on with the rest of its group.
 import os
 import random
 import signal
+import traceback
 import warnings
 from collections import deque
 from collections.abc import Iterable
@@ -106,17 +107,24 @@ class Forked:
     def _ended(self, session: pytest.Session, child: _Child, groups: deque[Group]) -> None:
         _, status = os.waitpid(child.pid, 0)
         child.connection.close()
-        if child.test is None:
+        code = os.waitstatus_to_exitcode(status)
+        if child.test is None and code == 0 and not child.group:
             return
-        if child.group:
-            groups.appendleft(child.group)
-        item = session.items[child.test]
+        if child.test is None:  # died between two tests, or at its end: what it had is not run
+            where = session.items[child.group[0]] if child.group else session
+            nodeid = where.nodeid or "the end of a process"
+            location: tuple[str, int | None, str] = (nodeid, None, nodeid)
+        else:
+            item = session.items[child.test]
+            nodeid, location = item.nodeid, item.location
+            if child.group:
+                groups.appendleft(child.group)
         report = pytest.TestReport(
-            nodeid=item.nodeid,
-            location=item.location,
+            nodeid=nodeid,
+            location=location,
             keywords={},
             outcome="failed",
-            longrepr=f"Its process ended with {os.waitstatus_to_exitcode(status)}.",
+            longrepr=f"Its process ended with {code}.",
             when="call",
         )
         session.config.hook.pytest_runtest_logreport(report=report)
@@ -182,6 +190,10 @@ def _run(session: pytest.Session, connection: Connection, number: int) -> NoRetu
         status = 0
     except EOFError:  # the parent is gone
         pass
+    except Exception:
+        if capture := cast("Any", session.config.pluginmanager.getplugin("capturemanager")):
+            capture.suspend_global_capture()
+        traceback.print_exc()
     finally:
         os._exit(status)
 
