@@ -8,6 +8,8 @@ import pytest
 from outlast.engine.maintenance.retention import PURGE, Retention
 from outlast.model.error import Overloaded
 from outlast.store.conversations import content
+from outlast.store.conversations import store as conversations
+from outlast.store.conversations.content import Amount
 from outlast.store.conversations.delete import delete_conversation
 from outlast.store.conversations.store import ConversationStore
 from outlast.store.driver import Driver
@@ -54,7 +56,8 @@ class Crashes(Crash):
 async def test_a_crash_between_any_two_transactions_leaves_the_rest_to_the_next_run(
     database: Database, monkeypatch: pytest.MonkeyPatch, commits_last: bool
 ) -> None:
-    monkeypatch.setattr(content, "ROWS", 3)
+    for amount in ("FEW", "MANY"):
+        monkeypatch.setattr(conversations, amount, Amount(50, 3))
     monkeypatch.setattr(content, "_PAGE", 2)
     purge = frozenset({"delete_if_due", "purge"})
     crashes = Crashes(0, commits_last=commits_last, transactions=purge)
@@ -103,7 +106,11 @@ async def test_what_is_small_is_purged_many_at_once(database: Database) -> None:
             await store.executions.advance(completed(await run(store, execution)))
             of = (execution.workspace_id, execution.conversation_id, 9)
             await driver.write(partial(delete_conversation, *of))
-        assert [await store.conversations.purge() for _ in range(2)] == [30, 0]
+        at_once = store.conversations.at_once.executions
+        assert at_once > 1
+        found = [await store.conversations.purge() for _ in range(30 // at_once + 2)]
+        assert sum(found) == 30
+        assert found[0] == min(30, at_once)
     finally:
         await store.close()
     assert database.rows("SELECT count(*) FROM events") == [(0,)]
@@ -116,10 +123,10 @@ class SlowConversations(ConversationStore):
         super().__init__(driver)
         self._clock, self.purges = clock, 0
 
-    async def purge(self, limit: int = 1) -> int:
+    async def purge(self, most: Amount | None = None) -> int:
         self.purges += 1
         self._clock.advance(2)
-        return await super().purge(1)
+        return await super().purge(Amount(1, 500))
 
 
 async def test_the_duty_leaves_nine_tenths_of_the_time_to_others(database: Database) -> None:

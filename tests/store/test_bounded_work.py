@@ -13,6 +13,7 @@ from outlast.model.execution import ModelStep, OnBusy, Status, ToolStep
 from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.usage import Usage
 from outlast.model.wait import Decision, Wait, WaitKind
+from outlast.store.conversations.content import Amount
 from outlast.store.conversations.delete import delete_conversation
 from outlast.store.driver import Driver, Transaction
 from outlast.store.executions.tables import executions
@@ -234,9 +235,9 @@ async def test_what_a_deletion_has_left_is_hidden_at_once_and_purged_later(
         assert (await store.executions.details(WORKSPACE, [one.id]))[one.id].steps == ()
     assert "secret" in str(database.rows("SELECT * FROM steps"))
     assert [
-        await store.conversations.purge(1),
-        await store.conversations.purge(1),
-        await store.conversations.purge(1),
+        await store.conversations.purge(Amount(1, 500)),
+        await store.conversations.purge(Amount(1, 500)),
+        await store.conversations.purge(Amount(1, 500)),
     ] == [1, 1, 0]
     tables = ("executions", "steps", "events", "checkpoints", "waits", "charges")
     assert "secret" not in str([database.rows(f"SELECT * FROM {table}") for table in tables])

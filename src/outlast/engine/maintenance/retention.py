@@ -23,8 +23,6 @@ _LIMIT: Final = 100
 """Conversations that are deleted before their content is."""
 SHARE: Final = 0.1
 """Share of the time in which the duty may write."""
-_TURNS: Final = 100
-"""Turns that one transaction deletes, unless one conversation has more."""
 _LONGEST_PAUSE: Final = 30.0
 _COUNTED: Final = 10_000
 """The backlog is counted up to this."""
@@ -83,7 +81,7 @@ class Retention:
         due = await self._store.due(cutoffs, limit)
         await self._count(cutoffs, any_due=bool(due))
         deleted = 0
-        for some in _grouped(due):
+        for some in _grouped(due, self._store.at_once.executions):
             deleted += await self._delete(some)
         self._report(deleted, 0)
         if deleted:
@@ -137,12 +135,12 @@ class Retention:
             self._progress(conversations, executions)
 
 
-def _grouped(due: Iterable[DueConversation]) -> Iterator[list[DueConversation]]:
-    """Yield the conversations in groups for a transaction each."""
+def _grouped(due: Iterable[DueConversation], most: int) -> Iterator[list[DueConversation]]:
+    """Yield the conversations in groups for a transaction each: of `most` turns, or one."""
     group: list[DueConversation] = []
     turns = 0
     for one in due:
-        if group and turns + one.turns > _TURNS:
+        if group and turns + one.turns > most:
             yield group
             group, turns = [], 0
         group.append(one)

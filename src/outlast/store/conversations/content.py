@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
@@ -47,10 +47,17 @@ from outlast.store.tables import given
 from outlast.store.tasks.rows import tasks
 from outlast.store.waits.rows import waits
 
-ROWS: Final = 500
-"""Rows that one transaction deletes or strips, at most."""
-EXECUTIONS: Final = 50
-"""Executions that one transaction locks, at most."""
+
+class Amount(NamedTuple):
+    """What one transaction deletes or strips, at most."""
+
+    executions: int
+    rows: int
+
+
+MANY: Final = Amount(50, 500)
+FEW: Final = Amount(5, 100)
+"""Where all other writes wait for it."""
 _PAGE: Final = 20
 """Steps of one execution that are read at once."""
 _TOGETHER: Final = 10
@@ -157,12 +164,12 @@ _given: Final = given(id=Text())
 
 
 def _size(table: Any, execution_id: ColumnElement[str]) -> Any:
-    """Return how many rows an execution has in a table, counted up to one more than ROWS."""
+    """Return how many rows an execution has in a table, counted up to one more than MANY."""
     some = (
         select(literal_column("1"))
         .select_from(table)
         .where(table.c.execution_id == execution_id)
-        .limit(literal_column(str(ROWS + 1)))
+        .limit(literal_column(str(MANY.rows + 1)))
         .correlate(_given)
         .subquery("page")
     )
@@ -176,7 +183,7 @@ SIZES: Final = BatchStatement(
     select(_one, *(_size(table, _one) for table in _OWNED)),
     arrays=select(_given.c.id, *(_size(table, _given.c.id) for table in _OWNED)),
 )
-"""Selects an execution's id, and how many rows it has in each table, up to one more than ROWS."""
+"""Selects an execution's id, and how many rows it has in each table, up to one more than MANY."""
 
 _step: Final = select(steps.c.execution_id, steps.c.number, steps.c.kind, steps.c.data)
 _limits: Final = given(limit=BigInteger())
@@ -220,26 +227,26 @@ class OfConversation:
 
 
 def purge(
-    of: OfConversation | None = None, *, limit: int = EXECUTIONS, erase: bool = False
+    of: OfConversation | None = None, *, most: Amount = MANY, erase: bool = False
 ) -> Transaction[int]:
     """Delete some content of purged executions, of one conversation or of all workspaces.
 
     Return how many executions were finished, at least 1 while content is left; 0 at the end.
     `erase`: what was deleted is erased from the database's files at once.
     """
-    found = [row[0] for row in (yield from _found(of, limit))]
+    found = [row[0] for row in (yield from _found(of, most.executions))]
     if not found:
         return TransactionResult(0)
     sizes = {row[0]: row[1:] for row in (yield Batch(SIZES, _each(found)))}
-    some = _bounded(found, sizes)
+    some = _bounded(found, sizes, most.rows)
     if not some:
         some = found[:1]
-        if (yield from _purge_some(found[0])):
+        if (yield from _purge_some(found[0], most.rows)):
             return TransactionResult(1, erased=erase)
     for place, statement in enumerate(PURGE_CONTENT, 1):
         if ids := [one for one in some if sizes[one][place]]:
             yield Batch(statement, _each(ids))
-    yield from _strip_steps([one for one in some if sizes[one][0]], ROWS)
+    yield from _strip_steps([one for one in some if sizes[one][0]], most.rows)
     yield Batch(PURGED, tuple({"given_id": one} for one in some))
     return TransactionResult(len(some), erased=erase)
 
@@ -248,13 +255,13 @@ def _each(ids: Iterable[str]) -> tuple[dict[str, Any], ...]:
     return tuple({"id": one} for one in ids)
 
 
-def _bounded(found: Sequence[str], sizes: Mapping[str, Sequence[int]]) -> list[str]:
+def _bounded(found: Sequence[str], sizes: Mapping[str, Sequence[int]], most: int) -> list[str]:
     """Return the first of them, as far as one transaction may delete their rows together."""
     some: list[str] = []
     rows = 0
     for one in found:
         rows += sum(sizes[one])
-        if rows > ROWS:
+        if rows > most:
             break
         some.append(one)
     return some
@@ -271,9 +278,9 @@ def _found(of: OfConversation | None, limit: int) -> Part[list[Row]]:
     return found
 
 
-def _purge_some(execution_id: str) -> Part[bool]:
-    """Delete as many rows of a large execution as one transaction may; return whether more stay."""
-    left = ROWS - (yield from _strip_steps([execution_id], ROWS))
+def _purge_some(execution_id: str, most: int) -> Part[bool]:
+    """Delete at most so many rows of a large execution; return whether more may be left."""
+    left = most - (yield from _strip_steps([execution_id], most))
     for statement in PURGE_SOME:
         if left:
             left -= len((yield Query(statement, {"id": execution_id, "limit": left})))

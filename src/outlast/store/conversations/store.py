@@ -7,7 +7,7 @@ from typing import Any
 from outlast.model.conversation import Conversation
 from outlast.model.error import Conflict, ConversationNotFound
 from outlast.model.execution import Execution
-from outlast.store.conversations.content import EXECUTIONS, OfConversation, purge
+from outlast.store.conversations.content import FEW, MANY, Amount, OfConversation, purge
 from outlast.store.conversations.delete import delete_conversation, delete_if_due
 from outlast.store.conversations.export import (
     ExportedStep,
@@ -79,6 +79,11 @@ class ConversationStore:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
 
+    @property
+    def at_once(self) -> Amount:
+        """What one transaction of a purge deletes, at most."""
+        return MANY if self._driver.joins else FEW
+
     async def get(self, workspace_id: str, conversation_id: str) -> Conversation:
         """Return one conversation. Raises ConversationNotFound."""
         return await self._driver.read(lambda: _get(workspace_id, conversation_id))
@@ -139,14 +144,14 @@ class ConversationStore:
         while await self._driver.write(lambda: purge(of, erase=True)):
             pass
 
-    async def purge(self, limit: int = EXECUTIONS) -> int:
+    async def purge(self, most: Amount | None = None) -> int:
         """Delete some of the content that deleted conversations have left, of all workspaces.
 
-        Return the number of executions finished, at most `limit`; at least 1 while content is left,
-        0 at the end.
+        Return the number of executions finished, at most as many as `most` (default: `at_once`)
+        says; at least 1 while content is left, 0 at the end.
         It stays in the database's files until `erase`; a power cut may undo the last ones.
         """
-        return await self._driver.write(lambda: purge(limit=limit), durable=False)
+        return await self._driver.write(lambda: purge(most=most or self.at_once), durable=False)
 
     async def erase(self) -> None:
         """Erase what was deleted from the database's files."""
