@@ -48,7 +48,7 @@ test-newest: $(STAMP) ## a part of the tests on the newest Python of this machin
 	@$(BIN)/python -m tests.support.newest
 
 hostile: $(STAMP) ## full disks, failing disks, a fleet in chaos, storms of runs: all of it, about fifteen minutes
-	@OUTLAST_HOSTILE=whole $(BIN)/python -m pytest tests/hostile tests/rooms/test_connections.py \
+	@OUTLAST_HOSTILE=whole $(BIN)/python -m pytest tests/hostile tests/rooms/test_connections.py tests/bench \
 	  tests/rooms/test_slow_readers.py tests/rooms/test_fuzz.py tests/rooms/console/test_screens.py tests/test_files.py tests/cli/test_leaving.py \
 	  tests/cli/test_deadline.py tests/engine/test_children_workers.py tests/engine/test_children_deep.py
 

@@ -34,6 +34,8 @@ _LEFT_OUT: Final = (
 """Modules, and packages of modules, that do something when they are imported."""
 _LAZY: Final = ("alembic.command", "typer._adapters", "uvicorn.lifespan.off")
 """What is imported only when it is needed, which is at each start."""
+_OF_TESTS: Final = ("mcp.server.mcpserver", "mcp.server.streamable_http_manager", "mcp.server.sse")
+"""What servers of tests are made of."""
 _STREAMS: Final = 3
 LENGTH: Final = struct.Struct("!I")
 
@@ -89,7 +91,7 @@ def _preload() -> None:
     for found in pkgutil.walk_packages(package.__path__, "outlast."):
         if not found.name.startswith(_LEFT_OUT):
             importlib.import_module(found.name)
-    for name in _LAZY:
+    for name in (*_LAZY, *_OF_TESTS):
         importlib.import_module(name)
     _keep_what_is_imported()
     gc.collect()

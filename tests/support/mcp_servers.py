@@ -16,6 +16,7 @@ from outlast.agents.port import ToolContext
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.clock import SystemClock
+from tests.support.python_process import PythonProcess
 from tests.support.waiting import BOUND, between_looks
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ class SdkServer:
         self._asks = asks
         self.port = free_port()
         self._transport = transport
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: PythonProcess | None = None
 
     @property
     def url(self) -> str:
@@ -53,15 +54,17 @@ class SdkServer:
         return self._process.pid
 
     @property
-    def _script(self) -> tuple[str, ...]:
+    def _module(self) -> tuple[str, ...]:
         if self._asks is None:
-            return (SDK, self._transport)
-        return (ASKING, self._transport, self._asks)
+            return ("tests.support.mcp_server", self._transport)
+        return ("tests.support.asking_mcp_server", self._transport, self._asks)
 
     def start(self) -> None:
         with (self.folder / "server.out").open("ab") as out:
-            self._process = subprocess.Popen(
-                [sys.executable, *self._script, str(self.folder), str(self.port)],
+            self._process = PythonProcess(
+                [sys.executable, "-m", *self._module, str(self.folder), str(self.port)],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
             )

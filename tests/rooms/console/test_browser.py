@@ -43,11 +43,12 @@ async def test_a_live_page_connects_once_all_its_scripts_are_there(server: Serve
         await route.fulfill(response=answer)
 
     async with chromium() as browser, visit(browser, url_of(server)) as at:
-        run = await server.background("writer", "a story")
+        run = await server.background("writer", "hold")
         for script in ("hx-sse.min.js", "console.js"):
             await at.page.route(f"**/{script}", late)
         await sign_in(at, f"/console/executions/{run}")
-        await expect(at.page.locator("#head")).to_have_attribute("data-status", "completed")
+        assert (await server.http.post(f"/v1/executions/{run}/cancel")).is_success
+        await expect(at.page.locator("#head")).to_have_attribute("data-status", "cancelled")
         await expect(at.page.locator("#live-state")).to_have_text("ended")
 
 
