@@ -56,7 +56,7 @@ class Amount(NamedTuple):
 
 
 MANY: Final = Amount(50, 500)
-FEW: Final = Amount(5, 100)
+FEW: Final = Amount(2, 50)
 """Where all other writes wait for it."""
 _PAGE: Final = 20
 """Steps of one execution that are read at once."""
