@@ -5,11 +5,12 @@ the newest; what belongs to an execution elsewhere is not copied, so only lists 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from bench.fill import tables_of
+from bench.fill import suffix, tables_of
 from bench.state import State
+from bench.tables import Values
 
 BATCH = 200_000
 APART_MS = 1000
@@ -20,6 +21,7 @@ _TIMES = ("created_at", "started_at", "updated_at", "completed_at")
 _TIME_DIGITS = 10
 """Of an id: 48 bits of time behind two that are 0, five bits in each."""
 _STEP = re.compile(r'"step":(\d+)')
+_TIME = re.compile("at|.+_at")
 
 
 def fill_rows(state: State, execution_id: str, count: int) -> None:
@@ -57,20 +59,30 @@ def _id(prefix: str, millis: str, other: str) -> str:
 
 
 def fill_steps(state: State, execution_id: str, steps: int) -> None:
-    """Make the log of an execution one of so many steps, out of its third and fourth."""
-    columns = ("segment", "kind", "data", "at")
-    found = state.rows(
-        f"SELECT {', '.join(columns)} FROM events WHERE execution_id = '{execution_id}' "
-        "ORDER BY seq"
-    )
-    numbers = [_step_of(row[2]) for row in found]
-    before = numbers.index(1)
-    pair = [row for row, number in zip(found, numbers, strict=True) if number in (3, 4)]
-    log = [*found[:before], *_repeated(pair, steps), found[-1]]
-    state.rows(f"DELETE FROM events WHERE execution_id = '{execution_id}'")
-    rows = [(execution_id, seq, *row) for seq, row in enumerate(log, 1)]
+    """Make an execution one of so many steps, out of its third and fourth."""
     with tables_of(state) as tables:
-        tables.insert({"events": (["execution_id", "seq", *columns], rows)})
+        columns, found = tables.select("events", "execution_id", execution_id)
+        seq, data, at = (columns.index(name) for name in ("seq", "data", "at"))
+        found.sort(key=lambda row: row[seq])
+        numbers = [_step_of(row[data]) for row in found]
+        pair = [row for row, number in zip(found, numbers, strict=True) if number in (3, 4)]
+        apart = max(1, pair[-1][at] - pair[0][at])
+        log = [*found[: numbers.index(1)], *_repeated_events(pair, steps, data, at), found[-1]]
+        rows: dict[str, tuple[list[str], Iterable[Values]]] = {
+            "events": (columns, [_with(row, {seq: n}) for n, row in enumerate(log, 1)])
+        }
+        for table, number in (("steps", "number"), ("checkpoints", "step")):
+            names, recorded = tables.select(table, "execution_id", execution_id)
+            places = names.index(number), names.index("id")
+            pair = sorted(
+                (r for r in recorded if r[places[0]] in (3, 4)), key=lambda r: r[places[0]]
+            )
+            times = [place for place, name in enumerate(names) if _TIME.fullmatch(name)]
+            rows[table] = (names, _repeated_rows(pair, steps, places, times, apart))
+    for table in rows:
+        state.rows(f"DELETE FROM {table} WHERE execution_id = '{execution_id}'")
+    with tables_of(state) as tables:
+        tables.insert(rows)
     state.rows(f"UPDATE executions SET steps = {steps} WHERE id = '{execution_id}'")
 
 
@@ -79,10 +91,26 @@ def _step_of(data: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _repeated(pair: list[tuple[Any, ...]], steps: int) -> Iterator[tuple[Any, ...]]:
-    apart = max(1, pair[-1][3] - pair[0][3])
+def _with(row: Values, changes: dict[int, Any]) -> Values:
+    return tuple(changes.get(place, value) for place, value in enumerate(row))
+
+
+def _repeated_events(pair: list[Values], steps: int, data: int, at: int) -> Iterator[Values]:
+    apart = max(1, pair[-1][at] - pair[0][at])
     for number in range(0, steps, 2):
-        for segment, kind, data, at in pair:
-            step = _step_of(data) - 2 + number
-            later = at + number // 2 * apart
-            yield segment, kind, _STEP.sub(f'"step":{step}', data), later
+        for row in pair:
+            step = _step_of(row[data]) - 2 + number
+            said = _STEP.sub(f'"step":{step}', row[data])
+            yield _with(row, {data: said, at: row[at] + number // 2 * apart})
+
+
+def _repeated_rows(
+    pair: list[Values], steps: int, places: tuple[int, int], times: list[int], apart: int
+) -> Iterator[Values]:
+    """Rows of a table that has one for each step, with its number and an id."""
+    number, id_ = places
+    for first in range(0, steps, 2):
+        for place, row in enumerate(pair):
+            later = {time: row[time] + first // 2 * apart for time in times}
+            made = f"{row[id_].partition('_')[0]}_{suffix(row[times[0]], first + place)}"
+            yield _with(row, {number: first + place + 1, id_: made} | later)

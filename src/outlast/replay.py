@@ -32,9 +32,11 @@ class Replays:
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def entries(
-        self, workspace_id: str, execution_id: str, after: Cursor
+        self, workspace_id: str, execution_id: str, after: Cursor, *, whole: bool = False
     ) -> AsyncGenerator[list[Entry], None]:
         """Yield the entries after the cursor, piece by piece, in batches, one of which is held.
+
+        `whole`: as they are stored, an entry with many pieces; the cursor is the end of one.
 
         Close the generator: a long replay keeps others waiting.
         """
@@ -52,7 +54,7 @@ class Replays:
                         is_large = True
                         await turn.enter_async_context(self._large)
                     entries = await self._store.log(workspace_id, execution_id, position, 1)
-                pieces = expand(entries, position)
+                pieces = iter(entries) if whole else expand(entries, position)
                 del page, entries
                 while batch := list(islice(pieces, _BATCH)):
                     position = batch[-1].cursor

@@ -284,10 +284,11 @@ class Streams:
         return [entry async for entries in pages for entry in entries]
 
     async def replay(
-        self, workspace_id: str, execution_id: str, after: Cursor = START
+        self, workspace_id: str, execution_id: str, after: Cursor = START, *, whole: bool = False
     ) -> AsyncGenerator[list[Entry], None]:
-        """Yield the same in batches, one of which is in memory at a time, from behind a cursor."""
-        async with aclosing(self._replays.entries(workspace_id, execution_id, after)) as pages:
+        """Yield the same in batches, one of which is in memory at a time; see Replays.entries."""
+        found = self._replays.entries(workspace_id, execution_id, after, whole=whole)
+        async with aclosing(found) as pages:
             async for entries in pages:
                 yield entries
 

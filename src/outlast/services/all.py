@@ -20,6 +20,7 @@ from outlast.services.records import Records
 from outlast.services.saved_views import SavedViews
 from outlast.services.schedules import Schedules, new_runs
 from outlast.services.sessions import Sessions
+from outlast.services.step_pages import StepPages
 from outlast.services.system import System
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
@@ -51,6 +52,7 @@ class Services:
     client_calls: ClientCalls
     system: System
     saved_views: SavedViews
+    step_pages: StepPages
 
     @classmethod
     def over(
@@ -88,4 +90,5 @@ class Services:
             client_calls=ClientCalls(store, clock),
             system=System(settings, engine, keys),
             saved_views=SavedViews(store.saved_views, clock),
+            step_pages=StepPages(store.executions),
         )

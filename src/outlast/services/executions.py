@@ -276,10 +276,10 @@ class Executions:
         return self._streams.follow(principal.workspace_id, execution_id, after)
 
     def replay(
-        self, principal: Principal, execution_id: str, after: Cursor = START
+        self, principal: Principal, execution_id: str, after: Cursor = START, *, whole: bool = False
     ) -> AsyncGenerator[list[Entry], None]:
-        """Return the log so far behind a cursor in batches, one of which is in memory at a time."""
-        return self._streams.replay(principal.workspace_id, execution_id, after)
+        """Return the log so far behind a cursor in batches; see Replays.entries."""
+        return self._streams.replay(principal.workspace_id, execution_id, after, whole=whole)
 
     async def log(self, principal: Principal, execution_id: str) -> list[Entry]:
         """Return the execution's log so far, piece by piece."""

@@ -2,7 +2,8 @@
 
 One event of the stream holds the fragments of one batch of entries, in the order of the page, and
 has the cursor of the batch's end as its id. A page carries the cursor that it has seen; after a cut
-the browser sends the last id, the log is read from its start, and what came up to there is silent.
+the browser sends the last id, the log is read from where the page begins, and what came up to there
+is silent.
 """
 
 from collections.abc import AsyncGenerator
@@ -15,6 +16,7 @@ from outlast.http.call import Call
 from outlast.http.sse import EventStream
 from outlast.model.event import Cursor, Entry
 from outlast.model.execution import Execution
+from outlast.rooms.console.render.earlier import NOTHING, Earlier
 from outlast.rooms.console.render.executions import actions
 from outlast.rooms.console.render.page import environment
 from outlast.rooms.console.render.sentences import sentence
@@ -32,13 +34,22 @@ _BREAKS: Final = str.maketrans(
 
 
 class Fold:
-    """Folds an execution's log into fragments; `after` is what the page has seen."""
+    """Folds an execution's log into fragments; `after` is what the page has seen.
 
-    def __init__(self, execution: Execution, frame: dict[str, Any], after: Cursor) -> None:
+    The log is read behind what stood `earlier` than the page.
+    """
+
+    def __init__(
+        self,
+        execution: Execution,
+        frame: dict[str, Any],
+        after: Cursor,
+        earlier: Earlier = NOTHING,
+    ) -> None:
         self._execution = execution
         self._frame = frame
         self._after = after
-        self._read = Transcript()
+        self._read = Transcript(earlier)
         self._known: set[int] = set()
         """Steps that the page has."""
 
@@ -46,6 +57,19 @@ class Fold:
     def ended(self) -> bool:
         """Whether the log has ended."""
         return self._read.ended
+
+    @property
+    def earlier(self) -> Earlier:
+        """What stands before it."""
+        return self._read.earlier
+
+    def miscounts(self, entries: list[Entry]) -> bool:
+        """Whether these entries supersede steps that are earlier, which must be counted again."""
+        return any(self._read.voids_earlier(entry.event) for entry in entries)
+
+    def recount(self, steps: int) -> None:
+        """Take the number of earlier steps that stand."""
+        self._read.earlier = self._read.earlier._replace(steps=steps)
 
     def events(self, entries: list[Entry]) -> bytes:
         """Return the event of the next entries, which are single pieces; empty if it is silent."""
@@ -103,7 +127,7 @@ def head_of(
         "since": read.since,
         "sentence": sentence(read, waits_for_turn=waits, client_driven=driven),
         "client_driven": driven,
-        "steps": sum(not step.superseded for step in read.steps.values()),
+        "steps": read.count,
         "tokens": read.tokens,
         "credits": read.credits,
         "actions": actions(read.status, may=may, client_driven=driven),
@@ -125,23 +149,32 @@ def _escaped(text: str) -> str:
 
 
 def stream_of(
-    call: Call, services: Services, execution: Execution, frame: dict[str, Any], after: Cursor
+    call: Call,
+    services: Services,
+    execution: Execution,
+    frame: dict[str, Any],
+    after: Cursor,
+    earlier: Earlier,
 ) -> Response:
     """Return the fragments of the log behind a cursor, then live."""
-    principal, execution_id = call.principal, execution.id
 
     def again() -> AsyncGenerator[bytes, None]:
-        log = services.executions.follow(principal, execution_id)
-        return _events(Fold(execution, frame, after), log, services)
+        return _events(Fold(execution, frame, after, earlier), call, services, execution.id)
 
     return EventStream(again(), call.streams, again=again)
 
 
 async def _events(
-    fold: Fold, log: AsyncGenerator[list[Entry], None], services: Services
+    fold: Fold, call: Call, services: Services, execution_id: str
 ) -> AsyncGenerator[bytes, None]:
+    principal, earlier = call.principal, fold.earlier
+    log = services.executions.follow(principal, execution_id, earlier.cursor)
     async with aclosing(log) as batches:
         async for entries in batches:
+            if fold.miscounts(entries):
+                behind = earlier.step + 1
+                count = await services.step_pages.count_before(principal, execution_id, behind)
+                fold.recount(count)
             found = fold.events(entries)
             yield found
             if found and not fold.ended:

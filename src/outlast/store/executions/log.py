@@ -21,7 +21,6 @@ from sqlalchemy.sql.expression import ColumnElement
 from outlast.model.event import (
     TEXT_KINDS,
     Cursor,
-    DataEmitted,
     Entry,
     Event,
     ExecutionCreated,
@@ -141,32 +140,24 @@ ABOUT: Final = Statement(
 """Selects fields of the first event that the log does not store; client-driven ones have no
 agent."""
 
-_ended_text: Final = (
-    select(func.coalesce(func.max(events.c.seq), 0))
-    .where(
-        events.c.execution_id == OWNED,
-        events.c.kind.not_in(
-            [literal_column(f"'{kind}'") for kind in (*TEXT_KINDS, DataEmitted.kind)]
-        ),
-    )
+_next_segment: Final = (
+    select(_log.c.segment)
+    .where(_log.c.execution_id == OWNED, _log.c.seq >= bindparam("seq"))
+    .order_by(_log.c.seq)
+    .limit(1)
     .scalar_subquery()
 )
 
-OPEN_TEXT: Final = Statement(
-    select(events.c.segment, events.c.seq, events.c.at, events.c.kind, events.c.data)
-    .where(
-        events.c.execution_id == OWNED,
-        events.c.kind == literal_column(f"'{TextAdded.kind}'"),
-        events.c.seq > _ended_text,
-    )
-    .order_by(events.c.seq)
-)
-"""Selects the open step's text: after the last event that ends or voids a step."""
-
 _behind: Final = and_(
     events.c.execution_id == OWNED,
+    events.c.seq
+    > case(
+        (_next_segment <= bindparam("segment"), bindparam("seq")),
+        else_=literal_column("0"),
+    ),
     tuple_(events.c.segment, events.c.seq) > tuple_(bindparam("segment"), bindparam("seq")),
 )
+"""Entries behind a cursor, found by their numbers but where the log has lost that of the cursor."""
 
 _sizes: Final = (
     select(events.c.seq, func.length(events.c.data).label("size"))
@@ -381,10 +372,3 @@ def _with_row(entry: Entry, created: ExecutionCreated, row: Row) -> Entry:
     given, user, agent = row
     name = CLIENT_NAME if agent is None else agent
     return replace(entry, event=replace(created, input=given, agent=name, user=user))
-
-
-def open_text_of(workspace_id: str, execution_id: str) -> Part[str]:
-    """Return the open step's text, as far as it is written."""
-    rows = yield Query(OPEN_TEXT, {"id": execution_id, "workspace": workspace_id})
-    events = (entry_from(row).event for row in rows)
-    return "".join("".join(e.pieces) for e in events if isinstance(e, TextAdded))

@@ -1,23 +1,51 @@
 """Reads of executions: one, those of a conversation, those that need a process."""
 
 from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import func, literal_column, select
 
 from outlast.model.error import ExecutionNotFound
+from outlast.model.event import TEXT_KINDS, DataEmitted, TextAdded
 from outlast.model.execution import TERMINAL, Execution, Status, Step
 from outlast.model.usage import NOTHING_SPENT
-from outlast.store.driver import Part, Query, Transaction, TransactionResult
-from outlast.store.executions.log import open_text_of
+from outlast.store.driver import Part, Query, Statement, Transaction, TransactionResult
+from outlast.store.executions.log import entry_from
 from outlast.store.executions.partial import execution_or_part
 from outlast.store.executions.rows import execution_of
 from outlast.store.executions.spent_below import spent_below
 from outlast.store.executions.statements import (
     EXECUTION,
     LIVE_IN_CONVERSATION,
+    OWNED,
     UNFINISHED,
 )
 from outlast.store.executions.steps import steps_of
+from outlast.store.executions.tables import events
 from outlast.store.executions.values import Details, Unfinished
 from outlast.store.waits.store import awaited_below, waits_of
+
+_ended_text: Final = (
+    select(func.coalesce(func.max(events.c.seq), 0))
+    .where(
+        events.c.execution_id == OWNED,
+        events.c.kind.not_in(
+            [literal_column(f"'{kind}'") for kind in (*TEXT_KINDS, DataEmitted.kind)]
+        ),
+    )
+    .scalar_subquery()
+)
+
+OPEN_TEXT: Final = Statement(
+    select(events.c.segment, events.c.seq, events.c.at, events.c.kind, events.c.data)
+    .where(
+        events.c.execution_id == OWNED,
+        events.c.kind == literal_column(f"'{TextAdded.kind}'"),
+        events.c.seq > _ended_text,
+    )
+    .order_by(events.c.seq)
+)
+"""Selects the open step's text: after the last event that ends or voids a step."""
 
 
 def _execution(workspace_id: str, execution_id: str) -> Part[Execution]:
@@ -82,5 +110,12 @@ def details_of(execution: Execution) -> Part[Details]:
         waits += yield from awaited_below(workspace_id, execution_id, waits)
     text = ""
     if execution.status is Status.RUNNING and not execution.is_client_driven:
-        text = yield from open_text_of(workspace_id, execution_id)
+        text = yield from _open_text_of(workspace_id, execution_id)
     return Details(execution, steps, waits, text, below)
+
+
+def _open_text_of(workspace_id: str, execution_id: str) -> Part[str]:
+    """Return the open step's text, as far as it is written."""
+    rows = yield Query(OPEN_TEXT, {"id": execution_id, "workspace": workspace_id})
+    found = (entry_from(row).event for row in rows)
+    return "".join("".join(e.pieces) for e in found if isinstance(e, TextAdded))

@@ -23,6 +23,13 @@ from outlast.store.executions.lists import (
     read_short_steps,
 )
 from outlast.store.executions.log import reaches, read_log, read_page
+from outlast.store.executions.places import (
+    NewestSteps,
+    Stretch,
+    count_steps_before,
+    read_newest_steps,
+    read_stretch,
+)
 from outlast.store.executions.read import (
     read_details,
     read_execution,
@@ -245,4 +252,25 @@ class ExecutionStore:
         """Return the first tool calls of each, without superseded and long ones."""
         return await self._driver.read(
             lambda: read_short_steps(workspace_id, execution_ids), snapshot=True
+        )
+
+    async def newest_steps(self, workspace_id: str, execution_id: str, most: int) -> NewestSteps:
+        """Return where the newest steps begin in the log, and the execution, in one snapshot.
+
+        Raises ExecutionNotFound, ExecutionUnreadable.
+        """
+        return await self._driver.read(
+            lambda: read_newest_steps(workspace_id, execution_id, most), snapshot=True
+        )
+
+    async def stretch(self, workspace_id: str, execution_id: str, first: int, last: int) -> Stretch:
+        """Return where the log has the steps of these numbers."""
+        return await self._driver.read(
+            lambda: read_stretch(workspace_id, execution_id, first, last), snapshot=True
+        )
+
+    async def steps_before(self, workspace_id: str, execution_id: str, number: int) -> int:
+        """Return how many steps before this one are not superseded."""
+        return await self._driver.read(
+            lambda: count_steps_before(workspace_id, execution_id, number)
         )

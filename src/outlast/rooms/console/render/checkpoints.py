@@ -8,7 +8,8 @@ from outlast.model.agent import Effect, ToolSpec
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.memory import WrittenMemory
 from outlast.rooms.console.render.lines import Line, differing, json_lines
-from outlast.rooms.console.render.transcript import Step, Transcript
+from outlast.rooms.console.render.steps import Step
+from outlast.rooms.console.render.transcript import Transcript
 from outlast.rooms.console.render.words import compact, first_line, pretty, shortened
 
 _MOST_CALLS: Final = 50

@@ -6,7 +6,8 @@ from enum import IntEnum
 
 from typing_extensions import TypedDict
 
-from outlast.rooms.console.render.transcript import Step, Transcript
+from outlast.rooms.console.render.steps import Step
+from outlast.rooms.console.render.transcript import Transcript
 from outlast.rooms.console.render.words import first_line
 
 
@@ -89,6 +90,8 @@ def columns(read: Transcript, now: int) -> Columns:
 
 
 def _origin(read: Transcript) -> int:
+    if read.earlier.step:
+        return read.earlier.began
     return min((one.began for one in read.steps.values()), default=0)
 
 

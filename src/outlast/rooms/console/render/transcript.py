@@ -1,15 +1,14 @@
 """An execution's transcript: a fold over its log, from which pages and the stream are rendered.
 
 It holds the steps in order, superseded ones too, and the execution's state as far as the log has
-come, so a page and the stream that goes on from it agree whatever the row says meanwhile.
+come, so a page and the stream that goes on from it agree whatever the row says meanwhile. It may
+begin behind the earlier steps: `Earlier` says what stood there.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from outlast.model.client_call import ClientCallAnswered, ClientCallRequested
 from outlast.model.event import (
-    START,
     ApprovalRequested,
     ApprovalResolved,
     ChildFinished,
@@ -36,129 +35,33 @@ from outlast.model.event import (
 )
 from outlast.model.execution import TERMINAL, Status
 from outlast.model.wait import Awaiting
+from outlast.rooms.console.render.earlier import NOTHING, Earlier
+from outlast.rooms.console.render.steps import Ask, Part, Step
 
 _BY_THEMSELVES: Final = (Awaiting.CHILD, Awaiting.TIME)
 
 
-@dataclass(slots=True)
-class Part:
-    """A run of text or thinking of one answer."""
-
-    kind: str
-    """text or thinking."""
-    number: int
-    pieces: list[str] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        """All of it."""
-        return "".join(self.pieces)
-
-
-@dataclass(slots=True)
-class Ask:
-    """A call that waits for a person, or has waited."""
-
-    request: ApprovalRequested
-    at: int
-    answer: ApprovalResolved | None = None
-    answered_at: int | None = None
-
-
-@dataclass(slots=True)
-class Step:
-    """One step: an answer of the model, or a tool call."""
-
-    number: int
-    at: int
-    """When its first entry was written."""
-    before: int = 0
-    """When the entry before that was written."""
-    parts: list[Part] = field(default_factory=list)
-    data: list[DataEmitted] = field(default_factory=list)
-    model: ModelFinished | None = None
-    call: ToolStarted | ApprovalRequested | ChildStarted | None = None
-    arguments: dict[str, Any] = field(default_factory=dict)
-    result: ToolFinished | None = None
-    asks: list[Ask] = field(default_factory=list)
-    child: ChildStarted | None = None
-    child_end: ChildFinished | None = None
-    retries: list[str] = field(default_factory=list)
-    superseded_after: int | None = None
-    """The highest step number when a roll-back superseded it; None: it stands."""
-    ended_at: int | None = None
-
-    @property
-    def began(self) -> int:
-        """When it began: a call with its first entry, a model's answer with what came before."""
-        return self.at if self.is_tool else self.before or self.at
-
-    @property
-    def superseded(self) -> bool:
-        """Whether a roll-back has superseded it."""
-        return self.superseded_after is not None
-
-    @property
-    def has_run(self) -> bool:
-        """For a call: whether it has run, or may have."""
-        if isinstance(self.call, ToolStarted):
-            return True
-        return self.result is not None and self.state != "denied"
-
-    @property
-    def is_tool(self) -> bool:
-        """Whether it is a tool call."""
-        return self.call is not None or self.result is not None
-
-    @property
-    def name(self) -> str:
-        """The tool's name."""
-        if self.result is not None:
-            return self.result.name
-        if isinstance(self.call, ChildStarted):
-            return self.call.agent
-        return self.call.name if self.call is not None else ""
-
-    @property
-    def call_id(self) -> str:
-        """The tool call's id."""
-        found = self.result or self.call
-        return "" if found is None else found.tool_call_id
-
-    @property
-    def open_ask(self) -> Ask | None:
-        """Its question to a person that has no answer yet."""
-        return next((ask for ask in self.asks if ask.answer is None), None)
-
-    @property
-    def state(self) -> str:
-        """For a call: waits, denied, running, failed or done."""
-        if self.result is not None:
-            denied = self.asks and self.asks[-1].answer and not self.asks[-1].answer.approved
-            return "denied" if denied else "failed" if self.result.is_error else "done"
-        return "waits" if self.open_ask is not None else "running"
-
-
 class Transcript:
-    """Reads every entry of one execution's log in order, from its start."""
+    """Reads every entry of one execution's log in order, from its start or behind earlier steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, earlier: Earlier = NOTHING) -> None:
+        self.earlier = earlier
         self.steps: dict[int, Step] = {}
-        self.cursor = START
-        self.at = 0
+        self.cursor = earlier.cursor
+        self.at = earlier.at
         """When the newest entry was written."""
-        self.status = Status.QUEUED
-        self.since = 0
+        self.status = Status.RUNNING if earlier.step else Status.QUEUED
+        self.since = earlier.since
         """When the status was entered."""
         self.awaiting: str | None = None
         self.reason: str | None = None
         """Of a pause."""
         self.failure: ExecutionFailed | None = None
         self.output: str | None = None
-        self.created_at = 0
-        self.started_at: int | None = None
-        self.tokens = 0
-        self.credits = 0
+        self.created_at = earlier.began
+        self.started_at: int | None = earlier.began or None
+        self.tokens = earlier.tokens
+        self.credits = earlier.credits
         self.changed: set[int] = set()
         """Steps that must be rendered anew; the reader empties it."""
         self.grown: dict[tuple[int, int], list[str]] = {}
@@ -175,6 +78,28 @@ class Transcript:
     def ordered(self) -> list[Step]:
         """The steps in their order."""
         return [step for _, step in sorted(self.steps.items())]
+
+    @property
+    def count(self) -> int:
+        """How many steps stand, earlier ones too."""
+        return self.earlier.steps + sum(not step.superseded for step in self.steps.values())
+
+    def settle(self, steps: int, tokens: int, charged: int) -> None:
+        """Take what the row says of all steps, as of the newest entry, for the earlier ones."""
+        recorded = (one for one in self.steps.values() if one.is_recorded and not one.superseded)
+        self.earlier = self.earlier._replace(
+            steps=max(0, steps - sum(1 for _ in recorded)),
+            tokens=max(0, tokens - self.tokens),
+            credits=max(0, charged - self.credits),
+        )
+        self.tokens, self.credits = tokens, charged
+
+    def voids_earlier(self, event: Event) -> bool:
+        """Whether an event supersedes steps that stand before this transcript."""
+        step = self.earlier.step
+        if not (isinstance(event, ExecutionResumed) and step):
+            return False
+        return event.step < step or min(event.missing, default=step + 1) <= step
 
     @property
     def open_asks(self) -> list[Ask]:
@@ -205,10 +130,11 @@ class Transcript:
                 | ChildStarted()
                 | ChildFinished()
                 | ApprovalRequested()
-                | ApprovalResolved()
                 | StepRetried()
             ):
                 self._add_to_step(entry.at, event)
+            case ApprovalResolved():
+                self._answer(entry.at, event)
             case (
                 ExecutionCreated()
                 | ExecutionStarted()
@@ -233,6 +159,8 @@ class Transcript:
         return self.steps[number]
 
     def _add_text(self, at: int, event: TextAdded | ThinkingAdded) -> None:
+        if event.step <= self.earlier.step:
+            return
         step = self._step(event.step, at)
         kind = "text" if isinstance(event, TextAdded) else "thinking"
         part = next((part for part in step.parts if part.number == event.part), None)
@@ -246,9 +174,8 @@ class Transcript:
 
     def _add_to_step(self, at: int, event: Event) -> None:
         number: int = event.step  # type: ignore[union-attr]
-        if isinstance(event, ApprovalResolved):
-            self._answer(at, event)
-            return
+        if number <= self.earlier.step:
+            return  # the late end of what a superseded step has called
         step = self._step(number, at)
         self.changed.add(number)
         match event:
@@ -315,6 +242,7 @@ class Transcript:
                 self._enter(Status.RUNNING if alone else Status.SUSPENDED, at)
             case ExecutionPaused():
                 self.reason = event.reason
+                self.tokens += event.input_tokens + event.output_tokens
                 self.credits += event.charged if event.input_tokens or event.output_tokens else 0
                 self._drop_open_text()
                 self._enter(Status.PAUSED, at)

@@ -28,8 +28,8 @@ from outlast.rooms.console.render.frame import ROOT
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.routes.door import next_page
 from outlast.rooms.console.routes.endpoints import page_at
-from outlast.rooms.console.routes.execution import transcript_of
 from outlast.rooms.console.routes.forms import Form, form_of
+from outlast.rooms.console.routes.transcripts import newest_of, transcript_of
 from outlast.services.all import Services
 from outlast.services.approvals import PendingPage
 
@@ -189,7 +189,7 @@ async def _shown(
 ) -> Response:
     wait, sent = found.wait, form or {}
     fields = arguments.fields_of(_schema(found.tool), wait.parameters)
-    read = await transcript_of(call, services, found.execution)
+    read = await newest_of(call, services, found.execution)
     last = [step for step in read.ordered if not step.superseded][-_LAST_STEPS:]
     named = problem is not None and problem.name in {field.name for field in fields}
     return page(

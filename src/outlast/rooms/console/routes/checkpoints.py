@@ -23,8 +23,8 @@ from outlast.rooms.console.render.lines import differing, json_lines
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.render.transcript import Transcript
 from outlast.rooms.console.routes.endpoints import page_at
-from outlast.rooms.console.routes.execution import transcript_of
 from outlast.rooms.console.routes.forms import form_of
+from outlast.rooms.console.routes.transcripts import transcript_of
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionView
 

@@ -1,6 +1,6 @@
 """One execution: its page, its steps, its stream, and what may be done with it."""
 
-from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.responses import RedirectResponse, Response
@@ -12,21 +12,23 @@ from outlast.model.execution import Execution
 from outlast.model.ids import EXECUTION
 from outlast.model.workspace import Scope
 from outlast.rooms.console.render.commands import commands
+from outlast.rooms.console.render.earlier import NOTHING, Earlier
 from outlast.rooms.console.render.executions import Branch, row, tree_below
 from outlast.rooms.console.render.frame import ROOT, frame_of
 from outlast.rooms.console.render.page import page
-from outlast.rooms.console.render.transcript import Step, Transcript
+from outlast.rooms.console.render.steps import Step
+from outlast.rooms.console.render.transcript import Transcript
 from outlast.rooms.console.routes.door import next_page
 from outlast.rooms.console.routes.endpoints import page_at
 from outlast.rooms.console.routes.forms import Form, form_of
 from outlast.rooms.console.routes.task import task_page
+from outlast.rooms.console.routes.transcripts import PAGE, newest_of, steps_between
 from outlast.rooms.console.stream import head_of, stream_of
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionFilter, Page
 
-_WHOLE: Final = 200
-"""Steps that are shown on one page."""
 _TREE: Final = 200
+_DIGITS: Final = 9
 _LONGEST_REASON: Final = 500
 _READ: Final = Scope.EXECUTIONS_READ
 _EXECUTE: Final = Scope.AGENTS_EXECUTE
@@ -36,12 +38,12 @@ async def execution(call: Call, services: Services) -> Response:
     """An execution's page: where it is, its transcript, and the chosen step."""
     view = await services.lists.row(call.principal, _id(call))
     found = view.execution
-    read = await transcript_of(call, services, found)
-    frame = frame_of(call)
     if found.is_client_driven and not found.is_purged:
-        return await task_page(call, services, view, read)
-    first, last = _window(call, len(read.steps))
-    chosen = call.query_params.get("step", "")
+        return await task_page(call, services, view)
+    frame = frame_of(call)
+    read = await newest_of(call, services, found)
+    shown = await _shown(call, services, found, read)
+    chosen = _number(call.query_params.get("step", ""))
     head = head_of(found, read, frame, fresh=True)
     return page(
         call,
@@ -52,10 +54,8 @@ async def execution(call: Call, services: Services) -> Response:
         head=head,
         code=commands(call, head["actions"].names, execution=found.id),
         read=read,
-        steps=read.ordered[first:last],
-        earlier=first,
-        later=len(read.steps) - last,
-        chosen=read.steps.get(int(chosen)) if chosen.isdigit() else None,
+        shown=shown,
+        chosen=next((one for one in shown.steps if one.number == chosen), None),
         tree=await _tree(call, services, found),
         may_stop=_EXECUTE in call.principal.scopes,
         runs_again=not found.is_purged,
@@ -65,9 +65,11 @@ async def execution(call: Call, services: Services) -> Response:
 async def step(call: Call, services: Services) -> Response:
     """One step in full, beside the transcript."""
     view = await services.lists.row(call.principal, _id(call))
-    read = await transcript_of(call, services, view.execution)
-    number = call.path_params["number"]
-    chosen: Step | None = read.steps.get(int(number)) if number.isdigit() else None
+    number = _number(call.path_params["number"])
+    if number is None:
+        raise NotFound
+    read = await steps_between(call, services, view.execution, number, number)
+    chosen = read.steps.get(number)
     if chosen is None:
         raise NotFound
     return page(call, "step.html", execution=view.execution, chosen=chosen)
@@ -83,7 +85,9 @@ async def live(call: Call, services: Services) -> Response:
         raise InvalidCursor(param=call.cursor_param)
     back = call.query_params.get("back", "")
     frame = frame_of(call) | {"back": next_page(back) if back else ""}
-    return stream_of(call, services, found, frame, after)
+    behind = call.query_params.get("behind")
+    earlier = Earlier.parse(behind) if behind else NOTHING
+    return stream_of(call, services, found, frame, after, earlier)
 
 
 async def pause(call: Call, services: Services) -> Response:
@@ -126,22 +130,41 @@ def _back(call: Call, form: Form) -> Response:
     return RedirectResponse(call.link(path), 303)
 
 
-async def transcript_of(call: Call, services: Services, found: Execution) -> Transcript:
-    """Return an execution's transcript as far as its log has come."""
-    read = Transcript()
-    if not found.is_purged:
-        async with aclosing(services.executions.replay(call.principal, found.id)) as batches:
-            async for entries in batches:
-                for entry in entries:
-                    read.add(entry)
-    return read
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A page of steps."""
+
+    steps: list[Step]
+    earlier: int = 0
+    """The number of the step that an earlier page ends with; 0: there is none."""
+    later: int | None = None
+    """The same of a later page; None: it is the newest one."""
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether it goes on with what happens."""
+        return self.later is None
 
 
-def _window(call: Call, count: int) -> tuple[int, int]:
-    """Return which steps are shown: the newest, or those up to `until`."""
-    until = call.query_params.get("until", "")
-    last = min(count, int(until)) if until.isdigit() and len(until) < len(str(count)) + 1 else count
-    return max(0, last - _WHOLE), last
+async def _shown(call: Call, services: Services, found: Execution, read: Transcript) -> _Shown:
+    """Return the newest steps, or the page that ends with `until` or has `step`."""
+    steps = read.ordered[-PAGE:]
+    first, newest = (steps[0].number, steps[-1].number) if steps else (0, 0)
+    until, chosen = (_number(call.query_params.get(name, "")) for name in ("until", "step"))
+    if until is None and chosen is not None and chosen < first:
+        until = min(-(-chosen // PAGE) * PAGE, first - 1)
+    if not until or until >= newest:
+        has_more = read.earlier.step or len(read.steps) > PAGE
+        return _Shown(steps, first - 1 if has_more else 0)
+    first = max(1, until - PAGE + 1)
+    page_of = await steps_between(call, services, found, first, until)
+    steps = [one for one in page_of.ordered if first <= one.number <= until]
+    return _Shown(steps, first - 1, min(until + PAGE, newest))
+
+
+def _number(text: str) -> int | None:
+    """Return the number of a step as a query has it; None if it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
 
 
 async def _tree(call: Call, services: Services, found: Execution) -> list[Branch]:

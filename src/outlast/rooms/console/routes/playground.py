@@ -14,8 +14,8 @@ from outlast.rooms.console.render.commands import commands
 from outlast.rooms.console.render.frame import ROOT, frame_of
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.routes.endpoints import page_at
-from outlast.rooms.console.routes.execution import transcript_of
 from outlast.rooms.console.routes.forms import form_of
+from outlast.rooms.console.routes.transcripts import newest_of
 from outlast.rooms.console.stream import head_of
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionFilter, Page, StartExecution
@@ -34,7 +34,7 @@ async def playground(call: Call, services: Services) -> Response:
     frame = frame_of(call)
     shown: dict[str, Any] = {"newest": None, "read": None, "head": None}
     if found is not None and not found.execution.is_purged:
-        read = await transcript_of(call, services, found.execution)
+        read = await newest_of(call, services, found.execution)
         head = head_of(found.execution, read, frame, fresh=True)
         shown = {"newest": found.execution, "read": read, "head": head}
     agent = given.get("agent", "") if found is None else found.agent

@@ -11,8 +11,8 @@ from outlast.model.workspace import Scope
 from outlast.rooms.console.render.commands import commands
 from outlast.rooms.console.render.frame import frame_of
 from outlast.rooms.console.render.page import page
-from outlast.rooms.console.render.transcript import Transcript
 from outlast.rooms.console.routes.endpoints import page_at
+from outlast.rooms.console.routes.transcripts import transcript_of
 from outlast.rooms.console.stream import head_of
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionView
@@ -22,10 +22,9 @@ _POINTS: Final = 10
 _READ: Final = Scope.EXECUTIONS_READ
 
 
-async def task_page(
-    call: Call, services: Services, view: ExecutionView, read: Transcript
-) -> Response:
+async def task_page(call: Call, services: Services, view: ExecutionView) -> Response:
     """Return the page of an execution that its client drives."""
+    read = await transcript_of(call, services, view.execution)
     found = await services.tasks.get(call.principal, view.execution.id)
     head = head_of(found.execution, read, frame_of(call), fresh=True)
     return page(

@@ -12,32 +12,38 @@ from outlast.model.workspace import Scope
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.render.timeline import columns, rows
 from outlast.rooms.console.routes.endpoints import page_at
-from outlast.rooms.console.routes.execution import transcript_of
+from outlast.rooms.console.routes.transcripts import (
+    PAGE,
+    newest_of,
+    steps_between,
+    transcript_of,
+)
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionView
 
-_ROWS: Final = 100
 _LONGEST: Final = 9
 
 
 async def timeline(call: Call, services: Services) -> Response:
     """The steps as a table, newest first; the canvas above it is drawn from the columns."""
     view = await _view(call, services)
-    read = await transcript_of(call, services, view.execution)
-    steps, now = read.ordered, services.clock.now()
+    now, execution = services.clock.now(), view.execution
     given = call.query_params.get("before", "")
-    until = int(given) if given.isdigit() and len(given) <= _LONGEST else None
-    older = [one for one in steps if until is None or one.number < until]
-    shown = older[-_ROWS:][::-1]
+    before = int(given) if given.isdigit() and len(given) <= _LONGEST else None
+    if before is None:
+        read = await newest_of(call, services, execution)
+    else:
+        read = await steps_between(call, services, execution, before - PAGE, before - 1)
+    steps = [one for one in read.ordered if before is None or one.number < before]
+    shown = steps[-PAGE:][::-1]
     return page(
         call,
         "timeline.html",
-        execution=view.execution,
+        execution=execution,
         agent=view.agent,
         rows=rows(read, shown, now),
-        older=shown[-1].number if len(older) > _ROWS else 0,
-        is_first=until is None,
-        count=len(steps),
+        older=shown[-1].number if shown and (read.earlier.step or len(steps) > PAGE) else 0,
+        is_first=before is None,
         may_execute=Scope.AGENTS_EXECUTE in call.principal.scopes,
     )
 

@@ -1,0 +1,87 @@
+"""Reads transcripts: of the newest steps, of a page of earlier ones, of a whole log."""
+
+from contextlib import aclosing
+from typing import Final
+
+from outlast.http.call import Call
+from outlast.model.event import Entry, Event, ExecutionResumed
+from outlast.model.execution import Execution
+from outlast.rooms.console.render.earlier import Earlier
+from outlast.rooms.console.render.transcript import Transcript
+from outlast.services.all import Services
+from outlast.services.step_pages import Place
+
+PAGE: Final = 100
+"""Steps of a page."""
+
+
+async def transcript_of(call: Call, services: Services, found: Execution) -> Transcript:
+    """Return an execution's transcript as far as its log has come."""
+    read = Transcript()
+    if not found.is_purged:
+        log = services.executions.replay(call.principal, found.id, whole=True)
+        async with aclosing(log) as batches:
+            async for entries in batches:
+                for entry in entries:
+                    read.add(entry)
+    return read
+
+
+async def newest_of(call: Call, services: Services, found: Execution) -> Transcript:
+    """Return the transcript of the newest steps, a page of them or a few more."""
+    if found.is_purged:
+        return Transcript()
+    newest = await services.step_pages.newest(call.principal, found.id, PAGE)
+    row, begin = newest.execution, newest.begin
+    read = Transcript(_earlier(row, begin))
+    log = services.executions.replay(call.principal, row.id, begin.cursor, whole=True)
+    async with aclosing(log) as batches:
+        async for entries in batches:
+            for entry in entries:
+                if entry.cursor <= newest.end:
+                    read.add(entry)
+            if read.cursor >= newest.end:
+                break
+    if begin.step:
+        read.settle(row.steps, row.charged_tokens, row.credits)
+    return read
+
+
+async def steps_between(
+    call: Call, services: Services, found: Execution, first: int, last: int
+) -> Transcript:
+    """Return a transcript that has the steps of these numbers, whose state is not the newest."""
+    if found.is_purged:
+        return Transcript()
+    stretch = await services.step_pages.between(call.principal, found.id, first, last)
+    read = Transcript(_earlier(found, stretch.begin))
+    log = services.executions.replay(call.principal, found.id, stretch.begin.cursor, whole=True)
+    async with aclosing(log) as batches:
+        async for entries in batches:
+            if not _add(read, entries, stretch.end):
+                break
+    for number in stretch.superseded & read.steps.keys():
+        read.steps[number].superseded_after = last
+    return read
+
+
+def _add(read: Transcript, entries: list[Entry], end: int | None) -> bool:
+    """Read entries up to the step that is not wanted any more; return whether it is not there."""
+    for entry in entries:
+        if end is not None and _number(entry.event) >= end:
+            return False
+        read.add(entry)
+    return True
+
+
+def _number(event: Event) -> int:
+    """Return the step of an event; 0 if it has none."""
+    return 0 if isinstance(event, ExecutionResumed) else getattr(event, "step", 0)
+
+
+def _earlier(found: Execution, place: Place) -> Earlier:
+    if not place.step:
+        return Earlier()
+    began = found.created_at if found.started_at is None else found.started_at
+    since = began if found.segment == 1 else found.active_since or began
+    return Earlier(*place.cursor, place.at, place.step, began, since)

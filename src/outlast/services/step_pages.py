@@ -1,0 +1,34 @@
+"""Where pages of an execution's steps stand in its log."""
+
+from outlast.model.workspace import Principal, Scope
+from outlast.store.executions.places import NewestSteps, Place, Stretch
+from outlast.store.executions.store import ExecutionStore
+
+__all__ = ["NewestSteps", "Place", "StepPages", "Stretch"]
+
+
+class StepPages:
+    """Pages of steps, at a cost that does not grow with the steps before them."""
+
+    def __init__(self, store: ExecutionStore) -> None:
+        self._store = store
+
+    async def newest(self, principal: Principal, execution_id: str, most: int) -> NewestSteps:
+        """Return where the newest steps begin, at least `most` of them if there are so many.
+
+        Raises ExecutionNotFound, MissingScope.
+        """
+        principal.require(Scope.EXECUTIONS_READ)
+        return await self._store.newest_steps(principal.workspace_id, execution_id, most)
+
+    async def between(
+        self, principal: Principal, execution_id: str, first: int, last: int
+    ) -> Stretch:
+        """Return where the steps of these numbers are. Raises MissingScope."""
+        principal.require(Scope.EXECUTIONS_READ)
+        return await self._store.stretch(principal.workspace_id, execution_id, first, last)
+
+    async def count_before(self, principal: Principal, execution_id: str, number: int) -> int:
+        """Return how many steps before this one are not superseded. Raises MissingScope."""
+        principal.require(Scope.EXECUTIONS_READ)
+        return await self._store.steps_before(principal.workspace_id, execution_id, number)
