@@ -1,4 +1,4 @@
-"""Pause, resume, roll back, cancel, crash and approve agree with each other, in any sequence.
+"""Pause, resume, roll back, cancel, crash, approve and answer agree, in any sequence of moves.
 
 A state machine of Hypothesis makes every move that there is on the executions of one server, which
 crashes now and then, and compares after each move whatever the rooms say (see `agreement`). In the
@@ -22,7 +22,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from outlast.store.schema import metadata
 from tests.support.databases import POSTGRESQL, SQLITE, Another, Database
 from tests.support.state_machine.moves import Moves
-from tests.support.state_machine.plots import HELPERS, NAMES, Called, Reply, read, written
+from tests.support.state_machine.plots import (
+    BY_CLIENT,
+    HELPERS,
+    NAMES,
+    NEEDING,
+    Called,
+    Reply,
+    read,
+    written,
+)
 from tests.support.state_machine.server import CrashingServer
 
 T = TypeVar("T")
@@ -33,7 +42,8 @@ DEPTH = 3
 
 index = st.integers(0, 23)
 flag = st.booleans()
-called = st.builds(Called, st.sampled_from([*NAMES, "wipe", "pay", "wipe"]), flag)
+often = ["wipe", "pay", "wipe", *sorted(BY_CLIENT), *sorted(NEEDING)]
+called = st.builds(Called, st.sampled_from([*NAMES, *often]), flag)
 
 
 def plots(depth: int) -> st.SearchStrategy[list[Reply]]:
@@ -125,6 +135,14 @@ class Machine(RuleBasedStateMachine):
     def decide_twice(self, which: int) -> None:
         self._move(self.moves.decide_twice(which))
 
+    @rule(which=index, how=st.sampled_from(["result", "error"]))
+    def answer(self, which: int, how: str) -> None:
+        self._move(self.moves.answer(which, how))
+
+    @rule(which=index)
+    def answer_late(self, which: int) -> None:
+        self._move(self.moves.answer_late(which))
+
     @rule(which=index)
     def cancel(self, which: int) -> None:
         self._move(self.moves.cancel(which))
@@ -133,7 +151,7 @@ class Machine(RuleBasedStateMachine):
     def delete(self, which: int) -> None:
         self._move(self.moves.delete(which))
 
-    @rule(which=index, moves=st.lists(st.integers(0, 6), min_size=2, max_size=3), place=index)
+    @rule(which=index, moves=st.lists(st.integers(0, 7), min_size=2, max_size=3), place=index)
     def race(self, which: int, moves: list[int], place: int) -> None:
         self._move(self.moves.race(which, moves, place))
 

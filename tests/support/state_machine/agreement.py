@@ -23,6 +23,7 @@ from outlast.rooms.runs.stream.formats import Format, fold
 from outlast.rooms.runs.stream.frames import NumberedFrames
 from tests.support.api import Api, frames
 from tests.support.state_machine.answers import Answers, Lists, hear, plain
+from tests.support.state_machine.plots import BY_CLIENT
 from tests.support.state_machine.reading import Reading
 
 WORDS: Final = {
@@ -65,9 +66,10 @@ async def agree(api: Api, row: Execution, memory: Memory, lists: Lists) -> Answe
     _agree_on_work(answers, reading)
     _agree_on_status(answers, reading)
     _agree_on_questions(answers, reading)
+    _agree_on_client_calls(answers, reading)
     _agree_on_what_was_kept(answers, memory)
     await _agree_on_steps(api, answers, reading)
-    await _agree_on_streams(api, answers, log, memory)
+    await _agree_on_streams(api, answers, log, memory, frozenset(reading.answered))
     _agree_on_records(answers, log, reading)
     return answers
 
@@ -125,8 +127,9 @@ def _agree_on_status(answers: Answers, reading: Reading) -> None:
     assert (answers.event["status"], answers.task["status"], answers.run["status"]) == WORDS[status]
     assert answers.event["detail"] == status
     logged = reading.status
-    if logged == "suspended" and not (reading.open or _asks_below(answers)):
-        logged = "running"  # it waits for a child, which no person holds up
+    asks = reading.open or reading.client or _asks_below(answers)
+    if logged == "suspended" and not asks:
+        logged = "running"  # it waits for a child, which no person and no client holds up
     if status in RESTS or logged in RESTS:
         assert logged == status
     ends = {
@@ -169,7 +172,26 @@ def _agree_on_questions(answers: Answers, reading: Reading) -> None:
     if answers.execution["parentId"] is None and answers.execution["status"] not in ENDED:
         below = {one["toolCallId"] for one in answers.pending} - reading.open.keys()
         assert below == reading.below.keys()
-    assert bool(requested) or answers.execution["status"] != "suspended"
+    assert requested or answers.client or answers.execution["status"] != "suspended"
+
+
+def _agree_on_client_calls(answers: Answers, reading: Reading) -> None:
+    """What the client is to do is in the log and shown, also at all executions above."""
+    ended = answers.execution["status"] in ENDED
+    own = [one for one in answers.client if "executionId" not in one]
+    logged = [] if ended else list(reading.client.items())
+    assert sorted(
+        (one["toolCallId"], one["name"], plain(one["parameters"]), plain(one.get("questions")))
+        for one in own
+    ) == sorted((call, one.name, plain(one.parameters), plain(one.input)) for call, one in logged)
+    below = {one["toolCallId"]: one["executionId"] for one in answers.client if one not in own}
+    assert below == ({} if ended else answers.client_below)
+    if answers.execution["parentId"] is None and not ended:
+        logged_below = {call: one.execution_id for call, one in reading.client_below.items()}
+        assert below == logged_below
+    for event in reading.tools.values():
+        if event.name in BY_CLIENT and not event.is_error:
+            assert event.result["call"] == event.tool_call_id
 
 
 def _agree_on_what_was_kept(answers: Answers, memory: Memory) -> None:
@@ -277,8 +299,13 @@ async def _agree_on_steps(api: Api, answers: Answers, reading: Reading) -> None:
         assert mine[1]["toolCalls"] == answers.execution["toolCalls"]
 
 
-async def _agree_on_streams(api: Api, answers: Answers, log: list[Entry], memory: Memory) -> None:
-    """Every format is what it was and more; where all has ended, so is every open stream."""
+async def _agree_on_streams(
+    api: Api, answers: Answers, log: list[Entry], memory: Memory, answered: frozenset[str]
+) -> None:
+    """Every format is what it was and more; where all has ended, so is every open stream.
+
+    `answered`: the calls that a chat which reads it again is not to run again.
+    """
     ended = answers.execution["status"] in ENDED
     own = api.app.state.main.surface.fold
     for format in Format:  # noqa: A001 - our word
@@ -287,7 +314,8 @@ async def _agree_on_streams(api: Api, answers: Answers, log: list[Entry], memory
         assert whole.startswith(before), format
         if ended and whole != before:
             path = f"/run/api/executions/{answers.id}/stream"
-            assert (await api.get(path, format=format.value)).content == whole, format
+            again = b"".join(NumberedFrames(fold(format, answers.id, own, answered)).add(log))
+            assert (await api.get(path, format=format.value)).content == again, format
         memory.frames[format] = whole
     if ended:
         native = memory.frames[Format.NATIVE]

@@ -40,6 +40,21 @@ class Answers:
         """What it has called itself."""
         return [one for one in self.below if one["parentId"] == self.id]
 
+    @property
+    def client(self) -> list[dict[str, Any]]:
+        """The calls that the client is to run, or to collect input for, here and below."""
+        return _client_calls(self.execution)
+
+    @property
+    def client_below(self) -> dict[str, str]:
+        """Those of all below it, as each shows its own: the execution of each call."""
+        return {
+            call["toolCallId"]: one["id"]
+            for one in self.below
+            for call in _client_calls(one)
+            if "executionId" not in call
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Lists:
@@ -62,6 +77,10 @@ async def lists_of(api: Api, rows: Iterable[Execution] = ()) -> Lists:
     pending = await _said(api, "/v1/approvals", limit=100)
     assert not events.get("has_more")
     return Lists({event["id"]: event for event in events["data"]}, pending["data"], whole)
+
+
+def _client_calls(execution: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*execution.get("pendingClientCalls", ()), *execution.get("pendingInputs", ())]
 
 
 async def _said(api: Api, path: str, **params: Any) -> Any:

@@ -8,10 +8,10 @@ from outlast.engine.maintenance.due_tasks import DUE_TASKS
 from outlast.engine.maintenance.due_waits import DUE_WAITS
 from outlast.model.error import Conflict, ConversationBusy, OutlastError
 from outlast.model.execution import TERMINAL, Execution, OnBusy, Status, ToolStep
-from outlast.model.wait import Decision, Wait, WaitKind
+from outlast.model.wait import CallResult, Decision, Wait, WaitKind
 from outlast.services.executions import StartExecution
 from outlast.services.tasks import NewTask
-from tests.support.state_machine.plots import Reply, edited, written
+from tests.support.state_machine.plots import DECLARED, Reply, edited, written
 from tests.support.state_machine.server import APPROVED, ROLLED_BACK, CrashingServer
 
 
@@ -27,7 +27,8 @@ class Moves:
 
     async def start(self, plot: Sequence[Reply], *, coded: bool, **more: Any) -> None:
         server, number = self._server, str(next(self._server.plots))
-        request = StartExecution(written(number, plot), **more)
+        tools = DECLARED if int(number) % 2 else ()
+        request = StartExecution(written(number, plot), client_tools=tools, **more)
         agent = "coder" if coded else "agent"
         await server.act(server.services.executions.start(server.caller, agent, request))
 
@@ -163,6 +164,45 @@ class Moves:
         other = await self._decide(question, "deny")
         assert isinstance(other, OutlastError)
 
+    # --- answer
+
+    async def answer(self, which: int, how: str) -> None:
+        """The client gives what is awaited of it."""
+        calls = await self._awaited()
+        if calls:
+            await self._server.act(self._answering(calls[which % len(calls)], how))
+
+    async def _awaited(self) -> list[Wait]:
+        """What is awaited of the client."""
+        live = {row.id for row in await self._server.rows() if row.status not in TERMINAL}
+        calls = await self._server.client_calls()
+        return [one for one in calls if one.is_open and one.execution_id in live]
+
+    async def _answering(self, call: Wait, how: str) -> Wait:
+        server, number = self._server, next(self._server.plots)
+        given = _given(call, how, number)
+        at = await self._place(call)
+        return await server.services.client_calls.answer(
+            server.caller, at, call.tool_call_id, given
+        )
+
+    async def answer_late(self, which: int) -> None:
+        """What is not awaited any more is refused, unless it is what was given."""
+        server = self._server
+        live = {row.id for row in await server.rows() if row.status not in TERMINAL}
+        calls = await server.client_calls()
+        late = [one for one in calls if not (one.is_open and one.execution_id in live)]
+        if not late:
+            return
+        call = late[which % len(late)]
+        other = await server.act(self._answering(call, "result"))
+        assert isinstance(other, OutlastError)
+        if call.decided_by is None or call.superseded:
+            return
+        given = CallResult(call.result, is_error=call.is_error)
+        answer = server.services.client_calls.answer
+        await server.act(answer(server.caller, call.execution_id, call.tool_call_id, given))
+
     # --- end
 
     async def cancel(self, which: int) -> None:
@@ -192,6 +232,7 @@ class Moves:
         if row is None:
             return
         questions = [q for q in await server.questions() if q.execution_id == row.id]
+        calls = [one for one in await self._awaited() if one.execution_id == row.id]
         checkpoints = await server.services.executions.checkpoints(server.caller, row.id)
         resume = server.services.executions.resume
         works: list[Coroutine[Any, Any, Any]] = []
@@ -212,6 +253,9 @@ class Moves:
                     works.append(resume(server.caller, row.id, chosen.id))
                 case 5:
                     works.append(self._let_go(row.id))
+                case 6 | 7 if calls:
+                    how = ("result", "error")[number % 2]
+                    works.append(self._answering(calls[place % len(calls)], how))
                 case _:
                     works.append(resume(server.caller, row.id))
         await asyncio.gather(*(server.act(work, of=row.id) for work in works))
@@ -249,6 +293,8 @@ class Moves:
                 return
             for question in await server.questions():
                 await self._decide(question, "approve")
+            for call in await self._awaited():
+                await server.act(self._answering(call, "result"))
             for row in live:
                 if row.status is Status.PAUSED:
                     await server.act(server.services.executions.resume(server.caller, row.id))
@@ -277,3 +323,14 @@ def _decision(question: Wait, how: str) -> Decision:
             return Decision(approved=True, result={"did": "so they say"})
         case _:
             return Decision(approved=False, reason="No.")
+
+
+def _given(call: Wait, how: str, number: int) -> CallResult:
+    """What the client gives; no result is ever the same twice."""
+    if call.request is None:
+        if how == "error":
+            return CallResult(f"It failed, says <{number}>.", is_error=True)
+        return CallResult({"call": call.tool_call_id, "number": number})
+    if how == "error":
+        return CallResult({"action": ("decline", "cancel")[number % 2]})
+    return CallResult({"action": "accept", "content": {"value": number}})

@@ -7,7 +7,7 @@ superseded work cannot pass for work that stands.
 
 import asyncio
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import count
@@ -19,6 +19,7 @@ from outlast import Context, ToolFailed, ToolMessage, UserMessage, agent_tool
 from outlast.agents.define import agent
 from outlast.agents.port import (
     Answer,
+    InputNeeded,
     ModelEvent,
     ModelRequest,
     TextPiece,
@@ -26,10 +27,13 @@ from outlast.agents.port import (
     WaitFor,
 )
 from outlast.agents.tools.arguments import Arguments
+from outlast.agents.tools.client_kind import client_tool, is_client_tool
 from outlast.model.agent import AgentSpec, Effect, Expiry, Limits, ToolSpec
+from outlast.model.client_call import ClientTool
 from outlast.model.clock import Clock
 from outlast.model.error import ModelRejected
 from outlast.model.ids import TOOL_CALL
+from outlast.model.input_request import Answers, InputRequest
 from outlast.model.message import AssistantMessage, Message, Text, ToolCall
 from outlast.model.wait import WaitKind
 from tests.support.models import USAGE
@@ -44,7 +48,18 @@ TOOLS = (
     tool("pay", Effect.DESTRUCTIVE, approval=True),
     tool("tip", Effect.DESTRUCTIVE, approval=True, expiry=Expiry(EXPIRES)),
     tool("break"),
+    tool("quiz"),
+    tool("book", Effect.DESTRUCTIVE, approval=True),
+    client_tool("locate", timeout=EXPIRES),
 )
+DECLARED = (ClientTool("show", "Does show.", {"type": "object"}, EXPIRES),)
+"""Tools that requests declare, whose client runs them as it runs `locate`."""
+BY_CLIENT = frozenset({"locate", "show"})
+NEEDING = frozenset({"quiz", "book"})
+"""Tools whose server needs a person's input before they have their effect.
+
+A gated call of one is held open by the server while it waits for input.
+"""
 NAMES = tuple(one.name for one in TOOLS)
 CALLEES = (
     agent_tool("agent", name="helper"),
@@ -232,16 +247,36 @@ class PlotTools:
         self.runs: list[Run] = []
         self.said: list[tuple[str, str]] = []
         """(execution or call, what), written before it takes effect."""
+        self.held = Counter[str]()
+        """How many calls are held open for input, by plot."""
 
     async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
+        if spec.name in NEEDING:
+            await self._input(arguments, context)
         self.runs.append(Run(context.tool_call_id, spec.name, arguments, len(self.said)))
-        if arguments["gated"]:
+        if arguments["gated"] and spec.name not in NEEDING:
             await self._gates.wait(arguments["plot"])
         if spec.name == "break":
             raise ToolFailed("It is broken.")
         return {"did": arguments["number"]}
 
+    async def _input(self, arguments: dict[str, Any], context: ToolContext) -> None:
+        """Return once a call has all its input; every second call needs it twice."""
+        times = 1 + arguments["number"] % 2
+        if not arguments["gated"]:
+            _require_input(context, times)
+            return
+        assert context.ask is not None
+        for _ in range(times):
+            self.held[arguments["plot"]] += 1
+            try:
+                _value(await context.ask(InputRequest({"q": _QUESTION}, live=True)))
+            finally:
+                self.held[arguments["plot"]] -= 1
+
     def waits_for(self, spec: ToolSpec, _arguments: dict[str, Any]) -> WaitFor | None:
+        if is_client_tool(spec):
+            return WaitFor(WaitKind.CLIENT, spec.timeout)
         return WaitFor(WaitKind.CHILD) if spec.name in HELPERS else None
 
     async def asks(self, spec: ToolSpec, arguments: dict[str, Any]) -> bool:
@@ -263,6 +298,36 @@ class PlotTools:
 
     async def close(self) -> None:
         pass
+
+
+def _require_input(context: ToolContext, times: int) -> None:
+    """Raise InputNeeded before the call has all its input.
+
+    Its server's state is the call and what it was given so far.
+    """
+    given, state = context.given, [context.tool_call_id]
+    if given is not None:
+        state = orjson.loads(given.request.state or "")
+        assert state[0] == context.tool_call_id
+        state.append(_value(given.answers))
+    if len(state) <= times:
+        request = InputRequest({"q": _QUESTION}, orjson.dumps(state).decode(), rounds=len(state))
+        raise InputNeeded(request)
+
+
+def _value(answers: Answers) -> Any:
+    """Return what a person gave. Raises ToolFailed where there is none."""
+    answer = answers["q"]
+    if answer["action"] != "accept":
+        raise ToolFailed(f"It was answered with {answer['action']}.")
+    return answer["content"]["value"]
+
+
+_QUESTION = {
+    "message": "Which one?",
+    "mode": "form",
+    "schema": {"type": "object", "properties": {"value": {"type": "integer"}}},
+}
 
 
 async def loop(ctx: Context, given: str) -> str:

@@ -1,8 +1,9 @@
 """What the log of one execution says, read from its start."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from outlast.model.client_call import ClientCallAnswered, ClientCallRequested
 from outlast.model.event import (
     ApprovalRequested,
     ApprovalResolved,
@@ -23,6 +24,8 @@ from outlast.model.event import (
     ToolStarted,
 )
 
+_OfStep = TypeVar("_OfStep", ApprovalRequested, ChildStarted, ClientCallRequested)
+
 
 @dataclass(slots=True)
 class Reading:
@@ -39,6 +42,12 @@ class Reading:
     """Questions without an answer."""
     below: dict[str, ApprovalRequested] = field(default_factory=dict)
     """Questions without an answer of executions below this one."""
+    client: dict[str, ClientCallRequested] = field(default_factory=dict)
+    """Calls that the client is to run, or to collect input for."""
+    client_below: dict[str, ClientCallRequested] = field(default_factory=dict)
+    """Those of executions below this one."""
+    answered: set[str] = field(default_factory=set)
+    """Of both, the calls that have a result, or need none any more."""
     children: dict[str, ChildStarted] = field(default_factory=dict)
     """The children of calls that stand and have no result, by call."""
     requested: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -54,6 +63,8 @@ class Reading:
         match event:
             case ApprovalRequested() | ApprovalResolved() if event.execution_id is not None:
                 self._add_below(event)
+            case ClientCallRequested() | ClientCallAnswered():
+                self._add_client_call(event)
             case ToolFinished() if event.execution_id is not None:
                 pass  # of a call below that a person has decided
             case ModelFinished():
@@ -73,8 +84,10 @@ class Reading:
             case ToolFinished():
                 self.tools[event.step] = event
                 self.open.pop(event.tool_call_id, None)
+                assert event.tool_call_id not in self.client
             case ApprovalRequested():
                 self._mean(event.step, event.tool_call_id)
+                assert event.tool_call_id not in self.client
                 self.open[event.tool_call_id] = event
                 self.requested[event.tool_call_id] = event.parameters
                 self.approved.discard(event.tool_call_id)
@@ -89,6 +102,19 @@ class Reading:
         else:
             del self.below[event.tool_call_id]
 
+    def _add_client_call(self, event: ClientCallRequested | ClientCallAnswered) -> None:
+        open_calls = self.client if event.execution_id is None else self.client_below
+        if isinstance(event, ClientCallAnswered):
+            del open_calls[event.tool_call_id]
+            self.answered.add(event.tool_call_id)
+            return
+        self.answered.discard(event.tool_call_id)
+        assert event.tool_call_id not in open_calls
+        open_calls[event.tool_call_id] = event
+        if event.execution_id is None:
+            self._mean(event.step, event.tool_call_id)
+            assert event.parameters in self.started[event.tool_call_id]
+
     def _resolve(self, event: ApprovalResolved) -> None:
         del self.open[event.tool_call_id]
         if event.approved:
@@ -99,6 +125,10 @@ class Reading:
     def _mean(self, step: int, call_id: str) -> None:
         assert self.calls.setdefault(step, call_id) == call_id, "one number, two calls"
 
+    @property
+    def _waits(self) -> bool:
+        return bool(self.open or self.client or self.children)
+
     def _move(self, event: Event) -> None:
         match event:
             case ExecutionCreated() | ExecutionReleased():
@@ -106,16 +136,17 @@ class Reading:
             case ExecutionStarted():
                 self.status = "running"
             case ExecutionSuspended():
-                self.status = "suspended" if self.open or self.children else "queued"
+                self.status = "suspended" if self._waits else "queued"
             case ExecutionPaused():
                 self.status = "paused"
                 self.charged += event.input_tokens + event.output_tokens
             case ExecutionResumed():
                 self.status = "queued"
                 self.open.clear()
-                for kept in (self.children, self.below):
-                    for call in [call for call, e in kept.items() if event.voids(e.step)]:
-                        del kept[call]
+                self.client.clear()
+                self.children = _kept(self.children, event)
+                self.below = _kept(self.below, event)
+                self.client_below = _kept(self.client_below, event)
                 self.models = {n: e for n, e in self.models.items() if not event.voids(n)}
                 self.tools = {n: e for n, e in self.tools.items() if not event.voids(n)}
             case ExecutionCompleted():
@@ -126,3 +157,8 @@ class Reading:
                 self.status = "cancelled"
             case _:
                 pass
+
+
+def _kept(shown: dict[str, _OfStep], resumed: ExecutionResumed) -> dict[str, _OfStep]:
+    """What a resume leaves of what is shown, by call."""
+    return {call: event for call, event in shown.items() if not resumed.voids(event.step)}

@@ -5,7 +5,7 @@ server settles: whatever can go on has gone on, and the dead are raised.
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Coroutine, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -87,8 +87,11 @@ class CrashingServer:
         """Calls that wait for an execution's step to end, and its id."""
         self._gone: set[str] = set()
         """Pieces of text that are superseded."""
-        self._suspect_waits = False
-        """One that was taken up twice in vain may wait for another such one that is held."""
+        self._waits_for_time = False
+        """One that was taken up twice in vain may wait for another such one that is held; or a call
+        may look for its input."""
+        self._held: set[str] = set()
+        """Executions whose calls that are held open all wait for input."""
 
     # --- starts and ends
 
@@ -155,7 +158,7 @@ class CrashingServer:
 
     def _pass(self) -> None:
         """Let time pass where something failed, or waits for a suspect to prove harmless."""
-        if self.crash.has_failures or self._suspect_waits:
+        if self.crash.has_failures or self._waits_for_time:
             self.clock.advance(0.1)
 
     @property
@@ -196,6 +199,14 @@ class CrashingServer:
         found, _ = await self.services.approvals.pending(self._caller, PendingPage(100))
         return sorted(found, key=lambda one: (one.execution_id, one.tool_call_id))
 
+    async def client_calls(self) -> list[Wait]:
+        """All calls that the client runs or collects input for, whatever has become of them."""
+        ids = [row.id for row in await self.rows()]
+        found = await self.api.core.store.waits.of_each(self._caller.workspace_id, ids)
+        own = (wait for one, waits in found.items() for wait in waits if wait.execution_id == one)
+        calls = (wait for wait in own if wait.is_client)
+        return sorted(calls, key=lambda one: (one.execution_id, one.tool_call_id))
+
     # --- rest
 
     def _blocked(self, row: Execution) -> bool:
@@ -203,6 +214,8 @@ class CrashingServer:
         known = next((k for k in self.known if k.id == row.id), None)
         if known is None or row.status is not Status.RUNNING or row.cancel_requested:
             return False
+        if row.id in self._held:
+            return True
         requested = row.pause_requested
         closing = requested is not None and requested.now and known.plot in self.gates.asking
         return known.plot in self.gates and not closing
@@ -210,15 +223,32 @@ class CrashingServer:
     async def _is_quiet(self) -> bool:
         """Whether nothing goes on by itself: all rest, wait to be let go, or for their turn."""
         rows = await self.rows()
-        self._suspect_waits = False
+        await self._look_at_held(rows)
         for row in rows:
             if row.status in RESTING or row.waiting or row.is_client_driven:
                 continue
             if not self._blocked(row):
-                self._suspect_waits = row.tries >= SUSPECT_TRIES
+                self._waits_for_time |= row.tries >= SUSPECT_TRIES
                 return False
         held = {row.id for row in rows if self._blocked(row)}
         return all(of in held for task, of in self._pending.items() if not task.done())
+
+    async def _look_at_held(self, rows: list[Execution]) -> None:
+        """Find who waits for input in a call that is held open, and who is about to look for it."""
+        held = {row.id: self.tools.held[self.of(row.id).plot] for row in rows}
+        held = {one: number for one, number in held.items() if number}
+        waits = await self.api.core.store.waits.of_each(self._caller.workspace_id, list(held))
+        open_ones = Counter(
+            wait.execution_id
+            for one, found in waits.items()
+            for wait in found
+            if wait.execution_id == one
+            and wait.is_open
+            and wait.request is not None
+            and wait.request.live
+        )
+        self._held = {one for one, number in held.items() if open_ones[one] == number}
+        self._waits_for_time = self._held != held.keys()
 
     async def settle(self) -> None:
         """Wait until nothing goes on by itself, started again where it crashes meanwhile."""
