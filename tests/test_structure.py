@@ -126,10 +126,10 @@ def _imports() -> list[tuple[str, list[str]]]:
 OWNERS = {
     "agents/browser/chromium.py",
     "agents/browser/proxy.py",
-    "agents/mcp/client.py",
     "agents/mcp/connection.py",
     "agents/mcp/elicitation.py",
     "agents/models/local.py",
+    "agents/tools/mcp_kind.py",
     "cli/remote.py",
     "cli/run.py",
     "cli/server.py",

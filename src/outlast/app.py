@@ -35,6 +35,7 @@ from outlast.engine.maintenance.runner import MaintenanceRunner
 from outlast.engine.maintenance.usage_hours import UsageHours
 from outlast.engine.segment.breaker import Breakers
 from outlast.engine.segment.browsers import SegmentBrowsers
+from outlast.engine.segment.call_contexts import CallContexts
 from outlast.engine.segment.call_waits import CallWaits
 from outlast.engine.segment.children import Children
 from outlast.engine.segment.history import Histories
@@ -48,6 +49,7 @@ from outlast.engine.segment.segments import Segments
 from outlast.engine.segment.text_log import TextLog
 from outlast.engine.segment.tool_calls import ToolCalls
 from outlast.engine.segment.writer import SegmentWriter
+from outlast.engine.unwanted_calls import UnwantedCalls
 from outlast.metrics import Metrics
 from outlast.model.clock import Clock, SystemClock
 from outlast.model.error import Misconfigured
@@ -87,6 +89,7 @@ class Core:
     seal: Seal
     prices: PriceList
     embedders: Embedders
+    unwanted: UnwantedCalls
 
     async def open(self) -> None:
         """Find the secret and open the database. Raises StoreLocked, Misconfigured."""
@@ -116,6 +119,7 @@ class Core:
     async def close(self) -> None:
         """Let running steps end, then release everything."""
         await self.drain()
+        await self.unwanted.found()
         await self.tools.close()
         await self.store.close()
         await self.models.close()
@@ -155,13 +159,15 @@ def build(
     writer = SegmentWriter(
         state.executions, TextLog(state.executions, failures, clock), clock, prices
     )
-    runner = _runner(settings, state, writer, models, box, code, agents, seal, metrics)
+    contexts = CallContexts(seal)
+    unwanted = UnwantedCalls(state.executions, box, agents.known, contexts, failures)
+    runner = _runner(settings, state, writer, models, box, code, agents, seal, metrics, unwanted)
     most = settings.max_tries
     last_resort = LastResort(state, clock, most)
     segments = Segments(runner, last_resort, clock, failures)
     engine = _engine(settings, state, segments, jobs, clock, failures, worker=worker)
     streams = Streams(state.executions, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)
-    committed = _committed(streams, metrics, agents.known)
+    committed = _committed(streams, metrics, agents.known, segments, unwanted)
     leadership = _leadership(settings, driver, failures, worker=worker)
     retention = Retention(state.conversations, settings.plans, clock)
     embedders.watch(metrics.embedded)
@@ -172,8 +178,9 @@ def build(
     others = (streams.missed, leadership.released)
     state.listen(Listeners(committed, *callbacks, *others, paused=engine.pause))
     _watch(metrics, engine, streams, leadership, retention, box)
-    services = Services.over(settings, state, engine, streams, agents, clock, seal, box, search)
-    parts = (models, box, services, metrics, maintenance, seal, prices, embedders)
+    below = (engine, streams, agents, clock, seal, box, search, unwanted)
+    services = Services.over(settings, state, *below)
+    parts = (models, box, services, metrics, maintenance, seal, prices, embedders, unwanted)
     return Core(settings, clock, state, streams, engine, *parts)
 
 
@@ -203,6 +210,7 @@ def _runner(
     agents: Agents,
     seal: Seal,
     metrics: Metrics,
+    unwanted: UnwantedCalls,
 ) -> Runner:
     """Return what runs segments."""
     waits, children = CallWaits(tools), Children(store.agents, store.memories, writer.clock)
@@ -214,7 +222,7 @@ def _runner(
     tool_calls = ToolCalls(
         tools,
         writer,
-        seal,
+        unwanted.contexts,
         reservations,
         browsers,
         Inputs(store.waits, writer.clock),
@@ -223,8 +231,8 @@ def _runner(
     pending_calls = PendingCalls(store, writer, waits, children)
     code_agents = CodeAgentRunner(store, model_steps, tool_calls, writer, code or CodeFunctions())
     histories = Histories(store.conversations)
-    parts = (model_steps, tool_calls, writer, pending_calls, code_agents, agents.known, histories)
-    return Runner(store, *parts, settings.max_tries)
+    parts = (model_steps, tool_calls, writer, pending_calls, code_agents)
+    return Runner(store, *parts, agents.known, histories, unwanted, settings.max_tries)
 
 
 def _leadership(
@@ -265,7 +273,11 @@ def _maintenance(
 
 
 def _committed(
-    streams: Streams, metrics: Metrics, known: KnownAgents
+    streams: Streams,
+    metrics: Metrics,
+    known: KnownAgents,
+    segments: Segments,
+    unwanted: UnwantedCalls,
 ) -> Callable[[Committed], None]:
     """Return the callback for commits; other processes count theirs themselves."""
     activity = Activity(known)
@@ -275,6 +287,7 @@ def _committed(
         if commit.execution is not None:
             metrics.committed(commit, known.seen(commit.execution))
             activity.committed(commit)
+            unwanted.committed(commit, runs=segments.runs(commit.execution_id))
 
     return committed
 

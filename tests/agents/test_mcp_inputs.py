@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,11 +10,12 @@ import httpx2
 import pytest
 
 import outlast
+from outlast.agents.mcp.waiting_calls import WaitingCalls
 from outlast.engine.segment import inputs
 from tests.agents.test_mcp_runs import client_of
 from tests.support.databases import SQLITE
 from tests.support.mcp_servers import ASKING, noted, until_noted
-from tests.support.waiting import BOUND, until_found
+from tests.support.waiting import BOUND, until, until_found
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
 
@@ -55,14 +57,25 @@ agents = [plain, asks, parent, coded]
 
 
 @pytest.fixture
-async def client(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[httpx2.AsyncClient]:
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an agents file."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.yaml").write_text(SCRIPT)
     file = f"asks_{tmp_path.name}.py"  # each its own, as it becomes a module
     (tmp_path / file).write_text(FILE.replace("FOLDER", str(tmp_path)).replace("ASKING", ASKING))
-    server = outlast.asgi(file, data_dir=tmp_path / "data", drain_seconds=1)
+    return tmp_path
+
+
+@pytest.fixture
+async def client(paths: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    async with serving(paths) as client:
+        yield client
+
+
+@asynccontextmanager
+async def serving(folder: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    file = f"asks_{folder.name}.py"
+    server = outlast.asgi(file, data_dir=folder / "data", drain_seconds=1)
     async with server.lifespan(), client_of(server) as client:
         yield client
 
@@ -121,6 +134,53 @@ async def test_a_call_that_waits_for_input_is_made_with_a_cancel_when_the_time_i
     (call,) = ended["toolCalls"]
     assert call["isError"]
     assert not noted(tmp_path)
+
+
+@pytest.mark.parametrize("way", ["answer", "cancel"])
+async def test_a_command_is_kept_while_a_call_of_it_waits_and_no_longer(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    looks: list[bool] = []
+    look = WaitingCalls.any
+
+    async def looked(self: WaitingCalls) -> bool:
+        looks.append(await look(self))
+        return looks[-1]
+
+    monkeypatch.setattr(WaitingCalls, "any", looked)
+    monkeypatch.setattr("outlast.agents.mcp.client.IDLE_SECONDS", 0.05)
+    run = await start(client, "coded", "lamp")
+    pending = await until_input(client, run)
+    await until(lambda: looks.count(True) >= 3)
+    if way == "answer":  # what was given first is known to the process alone
+        await give(client, run, pending, accept(street="High"))
+        pending, before = await until_input(client, run, street=False), looks.count(True)
+        await until(lambda: looks.count(True) >= before + 3)
+        await give(client, run, pending, accept(kilos=3))
+        assert (await until_ended(client, run))["output"] == "lamp, 3 kg, to High"
+    else:
+        assert (await client.post(f"/v1/executions/{run}/cancel")).status_code == 200
+
+    async def closed() -> bool:
+        return "outlast_mcp_connections 0" in (await client.get("/metrics")).text
+
+    await until_found(closed)
+    assert not looks[-1]
+
+
+async def test_what_a_command_has_forgotten_with_us_is_an_error_that_says_so(
+    paths: Path,
+) -> None:
+    async with serving(paths) as client:
+        run = await start(client, "plain", "ship")
+        pending = await until_input(client, run)
+    async with serving(paths) as client:
+        await give(client, run, pending, accept(street="High"))
+        ended = await until_ended(client, run)
+    (call,) = ended["toolCalls"]
+    assert call["isError"]
+    assert call["result"] == "The MCP server new refused the call: Invalid or expired requestState"
+    assert not noted(paths)
 
 
 async def test_a_command_that_does_not_say_which_call_asks_gets_no_input(

@@ -101,7 +101,6 @@ async def test_a_task_that_the_server_does_not_know_or_never_answers_about_is_an
 async def test_a_result_that_is_not_wanted_is_cancelled_and_waited_for_by_nothing(
     server: TaskServer, tools: Tools
 ) -> None:
-    spec = await tools.spec("act")
-    tools.box.give_up(spec, {"task": "task-3"}, CONTEXT)
+    tools.box.give_up(tools.source, {"task": "task-3"}, CONTEXT)
     assert not server.cancelled
     await until(lambda: server.cancelled == ["task-3"])

@@ -119,7 +119,7 @@ class Tools:
     """A tool box with the tools of one source, listed."""
 
     def __init__(self, box: ToolBox, source: ToolSpec) -> None:
-        self.box = box
+        self.box, self.source = box, source
         self._agent = AgentSpec("a", "m", tools=(source,))
 
     async def listed(self, context: ToolContext = CONTEXT) -> AgentSpec:

@@ -22,6 +22,8 @@ class TaskServer(SessionServer):
         self.tasks: dict[str, dict[str, Any]] = {}
         """What each task is now, by its id."""
         self.cancelled: list[str] = []
+        self.cancelled_by: list[str | None] = []
+        """The header `x-user` of each."""
         self.looked_at: list[str] = []
         self.capabilities: list[Any] = []
         """What the client has said of itself with each call."""
@@ -63,6 +65,7 @@ class TaskServer(SessionServer):
         assert headers["mcp-name"] == task
         if message["method"] == "tasks/cancel":
             self.cancelled.append(task)
+            self.cancelled_by.append(headers.get("x-user"))
             return said(message, {"resultType": "complete"})
         if message["method"] == "tasks/update":
             self.given.append(message["params"]["inputResponses"])

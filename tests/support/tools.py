@@ -42,7 +42,7 @@ class FakeTools:
 
     connections = 0
 
-    def give_up(self, spec: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
+    def give_up(self, source: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
         raise AssertionError("no call of these has a handle")
 
     async def listed(self, spec: AgentSpec, _context: ToolContext) -> AgentSpec:

@@ -210,8 +210,8 @@ class Tools(Protocol):
         """Return what a call with these arguments waits for; None if it runs."""
         ...
 
-    def give_up(self, spec: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
-        """Have the tool's server informed that a call's result is not wanted; wait for nothing."""
+    def give_up(self, source: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
+        """Have a source's server informed that a call's result is not wanted; wait for nothing."""
         ...
 
     @property

@@ -35,6 +35,8 @@ class InputRequest:
     """Whether a person had approved the call before."""
     rounds: int = 1
     """Number of such requests of this call so far."""
+    of_task: bool = False
+    """Whether the server works on the call by itself, and forgets it once it is given up."""
 
     def stored(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -44,6 +46,7 @@ class InputRequest:
             "live": self.live,
             "approved": self.approved,
             "rounds": self.rounds,
+            **({"of_task": True} if self.of_task else {}),
         }
 
     @staticmethod

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from outlast.agents.memory_search import MemorySearch
 from outlast.agents.port import Tools
 from outlast.engine.dispatch.port import Engine
+from outlast.engine.unwanted_calls import UnwantedCalls
 from outlast.model.clock import Clock
 from outlast.seal import Seal
 from outlast.services.agents import Agents
@@ -14,6 +15,7 @@ from outlast.services.client_calls import ClientCalls
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
+from outlast.services.lifecycle import Lifecycle
 from outlast.services.lists import Lists
 from outlast.services.memory import Memory
 from outlast.services.records import Records
@@ -66,11 +68,13 @@ class Services:
         seal: Seal,
         tools: Tools,
         search: MemorySearch,
+        unwanted: UnwantedCalls,
     ) -> "Services":
         """Return the services of a server; each gets what it uses."""
         keys = Keys(store.keys, clock, settings.plans.default)
         indexed, most = settings.metadata_keys, settings.max_queued_turns
-        executions = Executions(store, engine, streams, agents, clock, seal, indexed, most)
+        lifecycle = Lifecycle(store, engine, streams, clock, unwanted)
+        executions = Executions(store, lifecycle, streams, agents, clock, seal, indexed, most)
         return cls(
             executions=executions,
             lists=Lists(store, executions, agents.known),

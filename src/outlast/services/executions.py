@@ -8,7 +8,6 @@ import structlog
 
 from outlast.agents.tools.client_kind import require_client_tools, storable_tool
 from outlast.agents.tools.request import forwarded_problem
-from outlast.engine.dispatch.port import Engine
 from outlast.model.agent import Agent
 from outlast.model.budget import least_output
 from outlast.model.checkpoint import Checkpoint
@@ -66,7 +65,7 @@ class Executions:
     def __init__(
         self,
         store: Store,
-        engine: Engine,
+        lifecycle: Lifecycle,
         streams: Streams,
         agents: Agents,
         clock: Clock,
@@ -79,7 +78,6 @@ class Executions:
         `max_queued_turns`: how many turns may wait in one conversation.
         """
         self._store = store
-        self._engine = engine
         self._streams = streams
         self._agents = agents
         self._clock = clock
@@ -88,7 +86,7 @@ class Executions:
         self._metadata_keys = metadata_keys
         self._max_live = max_queued_turns + 1
         self._views = Views(store.executions, agents.known)
-        self._lifecycle = Lifecycle(store, engine, streams, clock)
+        self._lifecycle = lifecycle
 
     async def start(
         self, principal: Principal, agent_ref: str | None, request: StartExecution

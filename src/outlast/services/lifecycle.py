@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from outlast.engine.dispatch.port import Engine
+from outlast.engine.unwanted_calls import UnwantedCalls
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
 from outlast.model.error import Conflict, ExecutionNotFound, StaleWrite
@@ -42,6 +43,7 @@ class Lifecycle:
     engine: Engine
     streams: Streams
     clock: Clock
+    unwanted: UnwantedCalls
 
     async def cancel(self, execution: Execution) -> Execution:
         """Cancel and wait for it. Raises Conflict if it has ended."""
@@ -63,6 +65,7 @@ class Lifecycle:
             below = await self.store.executions.live_below(execution.workspace_id, execution.id)
             for one in below:  # its end has requested theirs
                 await self._rest(one)
+        await self.unwanted.found()  # a deletion would take the log of its calls
         return execution
 
     async def end_unreadable(self, workspace_id: str, execution_id: str) -> bool:

@@ -18,8 +18,9 @@ from outlast.agents.mcp.result import result_of
 from outlast.agents.mcp.server import KEY, McpServer, Target, target_of
 from outlast.agents.mcp.shared import SharedServer
 from outlast.agents.mcp.tasks import RAW, Called, Task, read
+from outlast.agents.mcp.waiting_calls import WaitingCalls
 from outlast.agents.outgoing import Outgoing
-from outlast.agents.port import ToolContext
+from outlast.agents.port import InputNeeded, ToolContext
 from outlast.agents.tools.kind import Resources
 from outlast.model.agent import ToolSpec
 from outlast.model.error import ToolFailed, ToolsUnavailable, ToolTimeout
@@ -33,8 +34,6 @@ EXECUTION: Final = "outlast/execution-id"
 _KEPT: Final = 64
 """Servers from which those that are unused are forgotten; each set of forwarded headers is one."""
 _SHOWN_BYTES: Final = 2_048
-_CANCEL_SECONDS: Final = 2.0
-"""How long cancellations that are under way hold up the end."""
 _UNKNOWN: Final = "It is not known whether the call had its effect."
 logger = structlog.get_logger(__name__)
 
@@ -45,12 +44,11 @@ class McpTools:
     def __init__(self, resources: Resources) -> None:
         self._clock = resources.clock
         self._environ = resources.environ
+        self._store = resources.store
         self._outgoing = Outgoing(
             {"user-agent": "outlast", "accept-encoding": "identity"}, connector=resources.connector
         )
         self._servers: dict[str, SharedServer] = {}
-        self._cancels: set[asyncio.Task[None]] = set()
-        """Tasks that inform servers; awaited for a moment when this closes."""
 
     @property
     def connections(self) -> int:
@@ -81,8 +79,14 @@ class McpTools:
             )
         server = McpServer.of(stored["server"])
         target = target_of(stored["source"], server, context, self._environ)
+        waiting = self._shared(target).waiting
+        waiting.remove(context.tool_call_id)
         try:
             return await self._within_time(spec, server, target, arguments, context)
+        except InputNeeded:
+            if target.url is None:
+                waiting.add(context)
+            raise
         except ToolFailed as failed:
             failed.hide(target.secrets.hide)
             raise
@@ -113,7 +117,8 @@ class McpTools:
             if context.handle is None and context.defer is not None:
                 await context.defer(found.handle())
             shared = self._shared(target)
-            found = await result_of_task(found, target, shared, self._clock, context)
+            with shared.waiting.polled():
+                found = await result_of_task(found, target, shared, self._clock, context)
         elif isinstance(found, mcp_types.InputRequiredResult):
             requests: Mapping[str, Any] = found.input_requests or {}
             raise needed(target, context, requests, found.request_state)
@@ -156,32 +161,23 @@ class McpTools:
             failure = f"The MCP server {target.name} answered with what is not valid MCP."
             raise _maybe_run(spec, failure) from error
 
-    def give_up(self, spec: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
-        """Have the server informed that the result of a task is not wanted; wait for nothing.
+    async def give_up(self, source: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
+        """Inform the server that the result of a task is not wanted.
 
-        Raises ToolFailed if a variable is not set.
+        A command that does not run any more has no tasks. Raises ToolFailed if the server cannot
+        be informed.
         """
-        stored = spec.other[KEY]
-        server = McpServer.of(stored["server"])
-        target = target_of(stored["source"], server, context, self._environ)
-        work = self._cancel(str(handle.get("task")), target)
-        task = asyncio.get_running_loop().create_task(work, name=f"mcp {target.name} cancel")
-        self._cancels.add(task)
-        task.add_done_callback(self._cancels.discard)
-
-    async def _cancel(self, task_id: str, target: Target) -> None:
+        target = target_of(source.name, McpServer.of(source.other[KEY]), context, self._environ)
+        shared = self._shared(target)
+        if target.url is None and not shared.connections:
+            return
         try:
-            await cancel_task(task_id, self._shared(target))
+            await cancel_task(str(handle.get("task")), shared)
         except (MCPError, ToolFailed, TimeoutError, ValidationError, RuntimeError) as error:
-            cause = target.secrets.hide(failure_text(error))
-            logger.warning("mcp.task_not_cancelled", server=target.name, cause=cause)
+            raise ToolFailed(target.secrets.hide(failure_text(error))) from error
 
     async def close(self) -> None:
         """Close every connection, and end every command."""
-        if self._cancels:
-            await asyncio.wait(self._cancels, timeout=_CANCEL_SECONDS)
-        for task in set(self._cancels):
-            task.cancel()
         servers, self._servers = self._servers, {}
         for one in servers.values():
             await one.close()
@@ -193,7 +189,8 @@ class McpTools:
         if found is None:
             if len(self._servers) >= _KEPT:
                 self._servers = {k: one for k, one in self._servers.items() if not one.is_unused}
-            found = SharedServer(target, self._outgoing, self._clock, IDLE_SECONDS)
+            waiting = WaitingCalls(self._store, self._clock)
+            found = SharedServer(target, self._outgoing, self._clock, IDLE_SECONDS, waiting)
             self._servers[target.key] = found
         return found
 

@@ -27,6 +27,7 @@ from outlast.agents.mcp.listing import MAX_TOOLS, ListedTool, effect_of
 from outlast.agents.mcp.server import Target
 from outlast.agents.mcp.stdio import Command, command
 from outlast.agents.mcp.tasks import Tasks
+from outlast.agents.mcp.waiting_calls import WaitingCalls
 from outlast.agents.outgoing import Outgoing
 from outlast.model.error import ToolFailed
 
@@ -53,13 +54,18 @@ for _name in ("mcp", "client"):  # their lines quote what servers send; ours say
 class Connection:
     """A connection, once its owner has opened it."""
 
-    def __init__(self, target: Target, outgoing: Outgoing, idle_seconds: float) -> None:
-        """It is closed after `idle_seconds` without a request."""
+    def __init__(
+        self, target: Target, outgoing: Outgoing, idle_seconds: float, waiting: WaitingCalls
+    ) -> None:
+        """It is closed after `idle_seconds` without a request; a command not for `waiting`."""
         self.target = target
         self._outgoing = outgoing
         self._idle_seconds = idle_seconds
+        self._waiting = waiting
         self._opened = asyncio.Event()
         self._closing = asyncio.Event()
+        self._rested = asyncio.Event()
+        """Set after each `idle_seconds` without a request, and when it is closed."""
         self._session: ClientSession | None = None
         self._failure = ""
         self._users = 0
@@ -110,8 +116,14 @@ class Connection:
         finally:
             self._users -= 1
             if not self._users:
-                seconds = 0.0 if self.is_ending else self._idle_seconds
-                self._idle = asyncio.get_running_loop().call_later(seconds, self.end)
+                self._rest()
+
+    def _rest(self) -> None:
+        """Look, once it was idle for its time, whether it is to be closed."""
+        if self._idle is not None:
+            self._idle.cancel()
+        seconds = 0.0 if self.is_ending else self._idle_seconds
+        self._idle = asyncio.get_running_loop().call_later(seconds, self._rested.set)
 
     @asynccontextmanager
     async def _under_way(self, call: Call) -> AsyncIterator[None]:
@@ -152,6 +164,7 @@ class Connection:
     def end(self) -> None:
         """Have the owner close it; requests under way fail."""
         self._closing.set()
+        self._rested.set()
 
     def closed(self) -> None:
         """Note that a request has failed because the connection is closed.
@@ -215,10 +228,23 @@ class Connection:
                 self._opened.set()
                 version = client.protocol_version
                 logger.info("mcp.connected", server=self.target.name, protocol=version)
-                await self._closing.wait()
+                await self._until_idle()
             finally:
                 bound.reschedule(now() + _CLOSE_SECONDS)
         logger.info("mcp.closed", server=self.target.name)
+
+    async def _until_idle(self) -> None:
+        """Return once it is to be closed, or nothing needs it any more."""
+        while True:
+            await self._rested.wait()
+            self._rested.clear()
+            if self._closing.is_set():
+                return
+            if self.target.url is None and await self._waiting.any():
+                if not self._users:
+                    self._rest()
+            elif not self._users:
+                self.end()
 
     @asynccontextmanager
     async def _streamable(self) -> AsyncIterator[Any]:

@@ -35,6 +35,8 @@ def needed(
     context: ToolContext,
     requests: Mapping[str, Any],
     state: str | None,
+    *,
+    of_task: bool = False,
 ) -> InputNeeded:
     """Return what ends a call until these requests are answered. Raises ToolFailed."""
     rounds = 1 if context.given is None else context.given.request.rounds + 1
@@ -43,7 +45,8 @@ def needed(
     if state is not None and len(state) > MAX_BYTES:
         raise ToolFailed(f"The MCP server {target.name} sends a state that is too large.")
     questions = {key: _question(target, one) for key, one in requests.items()}
-    return InputNeeded(InputRequest(_checked(target, questions), state, rounds=rounds))
+    checked = _checked(target, questions)
+    return InputNeeded(InputRequest(checked, state, rounds=rounds, of_task=of_task))
 
 
 def unanswered(requests: Mapping[str, Any], given: GivenInput | None) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def _answers(raw: Mapping[str, Any], target: Target, context: ToolContext) -> An
         raise not_given(target, shortened(str(raw.get("statusMessage") or ""), _SHOWN))
     new, given = unanswered(requests, context.given), context.given
     if new or given is None:
-        raise needed(target, context, new, None)
+        raise needed(target, context, new, None, of_task=True)
     return {key: answer for key, answer in given.answers.items() if key in requests}
 
 

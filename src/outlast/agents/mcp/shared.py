@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from outlast.agents.mcp.connection import CONNECT_SECONDS, Connection, failure_text
 from outlast.agents.mcp.listing import Listing
 from outlast.agents.mcp.server import Target
+from outlast.agents.mcp.waiting_calls import WaitingCalls
 from outlast.agents.outgoing import Outgoing
 from outlast.model.clock import Clock
 from outlast.model.error import ToolFailed
@@ -27,9 +28,15 @@ class SharedServer:
     """A server as all runs use it."""
 
     def __init__(
-        self, target: Target, outgoing: Outgoing, clock: Clock, idle_seconds: float
+        self,
+        target: Target,
+        outgoing: Outgoing,
+        clock: Clock,
+        idle_seconds: float,
+        waiting: WaitingCalls,
     ) -> None:
         self.target = target
+        self.waiting = waiting
         self._outgoing = outgoing
         self._clock = clock
         self._idle_seconds = idle_seconds
@@ -122,7 +129,7 @@ class SharedServer:
             self._ending.add(found)
             found = None
         if found is None:
-            found = Connection(self.target, self._outgoing, self._idle_seconds)
+            found = Connection(self.target, self._outgoing, self._idle_seconds, self.waiting)
             self._connection = found
         return found
 

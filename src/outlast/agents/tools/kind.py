@@ -131,8 +131,8 @@ class ToolLister(Protocol):
         """Connections that are not closed."""
         ...
 
-    def give_up(self, spec: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
-        """Have the server informed that a call's result is not wanted; wait for nothing."""
+    def give_up(self, source: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
+        """Have a source's server informed that a call's result is not wanted; wait for nothing."""
         ...
 
     async def listed(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
+import structlog
 from pydantic import Field
 
 from outlast.agents.mcp.server import KEY, McpServer
@@ -19,14 +20,18 @@ from outlast.agents.tools.http_check import http_problems, variable_problems
 from outlast.agents.tools.kind import Count, Draft, Entry, Resources, ToolEntry, ToolKind
 from outlast.agents.tools.placeholders import VARIABLE
 from outlast.model.agent import SOURCE_SEPARATOR, Effect, ToolSpec
-from outlast.model.error import Misconfigured
+from outlast.model.error import Misconfigured, OutlastError
 from outlast.model.extra import install
 
 if TYPE_CHECKING:
     from outlast.agents.mcp.client import McpTools
 
+logger = structlog.get_logger(__name__)
+
 _NO_ARGUMENTS: Final[dict[str, Any]] = {"type": "object", "properties": {}}
 _LONGEST_NAME: Final = 32
+_INFORM_SECONDS: Final = 2.0
+"""How long servers that are being informed hold up the end."""
 _OPERATORS: Final = "a command of the server is for the operator's own agents file"
 _NOT_OURS: Final = ("accept", "mcp-")
 """Beginnings of headers that the protocol uses."""
@@ -54,16 +59,29 @@ class McpRunner:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._tools: McpTools | None = None
+        self._given_up: set[asyncio.Task[None]] = set()
+        """Tasks that inform servers; awaited for a moment when this closes."""
 
     @property
     def connections(self) -> int:
         """Connections that are not closed."""
         return 0 if self._tools is None else self._tools.connections
 
-    def give_up(self, spec: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
+    def give_up(self, source: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
         """Have the server informed that a call's result is not wanted; wait for nothing."""
-        if self._tools is not None:
-            self._tools.give_up(spec, handle, context)
+        work = self._give_up(source, handle, context)
+        task = asyncio.get_running_loop().create_task(work, name=f"mcp {source.name} give up")
+        self._given_up.add(task)
+        task.add_done_callback(self._given_up.discard)
+
+    async def _give_up(
+        self, source: ToolSpec, handle: dict[str, Any], context: ToolContext
+    ) -> None:
+        try:
+            tools = self._tools or await self._loaded()
+            await tools.give_up(source, handle, context)
+        except OutlastError as error:
+            logger.warning("mcp.task_not_cancelled", server=source.name, cause=error.message)
 
     async def listed(
         self, source: ToolSpec, context: ToolContext, taken: frozenset[str]
@@ -80,6 +98,10 @@ class McpRunner:
         """Load nothing: few servers have such tools, and the first list loads what it needs."""
 
     async def close(self) -> None:
+        if self._given_up:
+            await asyncio.wait(self._given_up, timeout=_INFORM_SECONDS)
+        for task in set(self._given_up):
+            task.cancel()
         if self._tools is not None:
             await self._tools.close()
 

@@ -106,11 +106,11 @@ class ToolBox:
         assert isinstance(runner, ToolLister)
         return await runner.listed(source, context, taken)
 
-    def give_up(self, spec: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
-        """Have the tool's server informed that a call's result is not wanted; wait for nothing."""
-        runner = self._runners[spec.kind][1]
+    def give_up(self, source: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
+        """Have a source's server informed that a call's result is not wanted; wait for nothing."""
+        runner = self._runners[source.kind][1]
         assert isinstance(runner, ToolLister)
-        runner.give_up(spec, handle, context)
+        runner.give_up(source, handle, context)
 
     @property
     def connections(self) -> int:

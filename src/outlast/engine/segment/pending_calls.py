@@ -149,9 +149,8 @@ class PendingCalls:
         """Read by what results are found of calls that servers work on by themselves."""
         if agent.spec.sources:
             execution = segment.execution
-            segment.handles = await self.store.executions.handles(
-                execution.workspace_id, execution.id
-            )
+            found = await self.store.executions.handles(execution.workspace_id, execution.id)
+            segment.handles = {call_id: one.handle for call_id, one in found.open.items()}
 
     def cut_off(self, segment: Segment) -> tuple[Wait, ...]:
         """Return waits for calls that an end cuts off, decided if the execution is resumed."""

@@ -23,6 +23,7 @@ from outlast.engine.segment.segment import LEFT, Interrupted, Segment, Stop
 from outlast.engine.segment.time_left import out_of_time, seconds_left
 from outlast.engine.segment.tool_calls import ToolCalls
 from outlast.engine.segment.writer import SegmentWriter
+from outlast.engine.unwanted_calls import UnwantedCalls
 from outlast.model.agent import Agent
 from outlast.model.error import (
     AgentNotFound,
@@ -61,6 +62,7 @@ class Runner:
     code_agents: CodeAgentRunner
     agents: KnownAgents
     histories: Histories
+    unwanted: UnwantedCalls
     max_tries: int
     """Segments begun without a recorded step before an execution fails."""
     _beginning: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_BEGINNINGS))
@@ -111,7 +113,13 @@ class Runner:
             segment.pause_reason = failure.message
             await self.writer.pause(segment, self.pending_calls.cut_off(segment))
         else:
+            await self._give_up(segment)
             await self.writer.fail(segment, failure, self.pending_calls.cut_off(segment))
+
+    async def _give_up(self, segment: Segment) -> None:
+        """Give up the calls that tools' servers work on by themselves."""
+        if segment.agent is not None:
+            await self.unwanted.give_up(segment.execution, segment.agent.spec)
 
     async def _continue(self, segment: Segment, agent: Agent) -> None:
         """Make steps until the execution rests or the segment is stopped."""
@@ -214,10 +222,9 @@ class Runner:
     async def _interrupted(self, segment: Segment) -> None:
         match segment.stopped:
             case Stop.CANCEL:
-                self.tool_calls.give_up(segment)
+                await self._give_up(segment)
                 await self.writer.cancel(segment, self.pending_calls.cut_off(segment))
             case Stop.LIMIT:
-                self.tool_calls.give_up(segment)
                 await self._fail(
                     segment, failure_of(out_of_time(segment, self.writer.clock.monotonic()))
                 )

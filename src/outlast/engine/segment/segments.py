@@ -54,6 +54,11 @@ class Segments:
     def __contains__(self, execution_id: str) -> bool:
         return execution_id in self._running
 
+    def runs(self, execution_id: str) -> bool:
+        """Whether a segment of it has the execution, and has not written its end."""
+        segment = self._running.get(execution_id)
+        return segment is not None and segment.execution.status is Status.RUNNING
+
     async def fail_unreadable(self, row: Unreadable) -> None:
         """Fail an execution for which a list has found a row that cannot be read."""
         await self._last_resort.end_unreadable(row)

@@ -3,16 +3,16 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 import structlog
 
-from outlast.agents.port import MAX_ERROR_BYTES, InputNeeded, ToolContext, Tools
+from outlast.agents.port import MAX_ERROR_BYTES, InputNeeded, Tools
 from outlast.agents.unreadable import unreadable_arguments
 from outlast.engine.segment.browsers import SegmentBrowsers
+from outlast.engine.segment.call_contexts import CallContexts
 from outlast.engine.segment.handles import Handles
 from outlast.engine.segment.inputs import Inputs, given_input
 from outlast.engine.segment.reservations import Reservations
@@ -22,14 +22,13 @@ from outlast.engine.segment.writer import SegmentWriter
 from outlast.model.agent import SOURCE_SEPARATOR, AgentSpec, ToolSpec
 from outlast.model.clock import whole_millis
 from outlast.model.error import OutlastError, ToolFailed, ToolsUnavailable
-from outlast.model.execution import Execution, ToolStep
+from outlast.model.execution import ToolStep
 from outlast.model.ids import STEP
 from outlast.model.memory import MemoryWriter
 from outlast.model.message import ToolCall
 from outlast.model.text import shortened, storable
 from outlast.model.usage import Usage
 from outlast.model.wait import Wait
-from outlast.seal import FORWARDED, DecryptionFailed, Seal
 from outlast.store.memory.write import MEMORY_REFUSALS
 from outlast.store.waits.above import requested_of_client
 
@@ -45,7 +44,7 @@ class ToolCalls:
 
     tools: Tools
     writer: SegmentWriter
-    seal: Seal
+    contexts: CallContexts
     reservations: Reservations
     browsers: SegmentBrowsers
     inputs: Inputs
@@ -164,7 +163,7 @@ class ToolCalls:
         tool = _known(spec, call)
         execution = segment.execution
         context = replace(
-            self._context(execution, call.id),
+            self.contexts.of(execution, call.id),
             browser=self.browsers.of(segment) if tool.is_browser else None,
             handle=segment.handles.get(call.id),
             defer=partial(handles.defer, number, call.id),
@@ -193,49 +192,10 @@ class ToolCalls:
         Raises ToolsUnavailable, Misconfigured, Interrupted.
         """
         try:
-            context = self._context(segment.execution, "")
+            context = self.contexts.of(segment.execution, "")
         except ToolFailed as error:
             raise ToolsUnavailable(error.message) from error
         return await segment.run(self.tools.listed(spec, context))
-
-    def give_up(self, segment: Segment) -> None:
-        """Have servers informed that the results of calls that they work on are not wanted."""
-        if segment.agent is None or not segment.handles:
-            return
-        for _, call in segment.unanswered():
-            handle, tool = segment.handles.get(call.id), segment.agent.spec.tool(call.name)
-            if handle is None or tool is None:
-                continue
-            with suppress(ToolFailed):
-                self.tools.give_up(tool, handle, self._context(segment.execution, call.id))
-
-    def _context(self, execution: Execution, tool_call_id: str) -> ToolContext:
-        """Return the context of a call. Raises ToolFailed if it cannot be read."""
-        return ToolContext(
-            execution.workspace_id,
-            execution.id,
-            tool_call_id,
-            execution.session,
-            execution.metadata,
-            self._headers(execution),
-            execution.user,
-            execution.memory_stores,
-        )
-
-    def _headers(self, execution: Execution) -> dict[str, str]:
-        """Return the forwarded headers. Raises ToolFailed if they cannot be decrypted."""
-        sealed = execution.origin.headers
-        if sealed is None:
-            return {}
-        try:
-            headers: dict[str, str] = self.seal.open(FORWARDED, sealed)
-        except DecryptionFailed as error:
-            logger.exception("headers.unreadable", execution=execution.id)
-            raise ToolFailed(
-                "The headers that this call needs can no longer be read: the server's secret has "
-                "changed."
-            ) from error
-        return headers
 
 
 def _own_cancellation(segment: Segment) -> str:

@@ -1,7 +1,6 @@
 """Executions: a method for each transaction."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from outlast.model.event import Cursor, Entry
 from outlast.model.execution import Execution, PauseRequest, Step
@@ -11,7 +10,7 @@ from outlast.store.executions.advance import advance, force_failure
 from outlast.store.executions.below import live_below
 from outlast.store.executions.browsers import read_browser
 from outlast.store.executions.create import cancel_waiting, create
-from outlast.store.executions.deferred import read_handles
+from outlast.store.executions.deferred import HandlesOfLog, read_handles
 from outlast.store.executions.delete import delete_execution
 from outlast.store.executions.lists import (
     ExecutionFilter,
@@ -132,8 +131,8 @@ class ExecutionStore:
         """Return the recorded steps in order, without superseded ones."""
         return await self._driver.read(lambda: read_steps(workspace_id, execution_id))
 
-    async def handles(self, workspace_id: str, execution_id: str) -> dict[str, dict[str, Any]]:
-        """Return the handles of calls that tools' servers work on by themselves, by call."""
+    async def handles(self, workspace_id: str, execution_id: str) -> HandlesOfLog:
+        """Return the handles of calls that tools' servers work on by themselves."""
         return await self._driver.read(lambda: read_handles(workspace_id, execution_id))
 
     async def details(self, workspace_id: str, execution_ids: Sequence[str]) -> dict[str, Details]:

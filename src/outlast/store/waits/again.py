@@ -40,7 +40,9 @@ def wait_again(
             superseded.append(found.tool_call_id)
             continue
         again = replace(found, step=numbers[found.tool_call_id])
-        if _starts_over(found, void):
+        if _is_lost(found, execution) and found.tool_call_id not in void:
+            again = _reopened(replace(_approval_of(again), kind=WaitKind.UNKNOWN_OUTCOME), at)
+        elif _starts_over(found, void):
             if found.request is None or not found.request.approved:
                 yield Query(SUPERSEDE_WAIT, of_call)
                 continue
@@ -56,6 +58,11 @@ def wait_again(
 def _starts_over(found: Wait, void: Collection[str]) -> bool:
     """Whether a call that waits for input is made anew: the server holds it no longer."""
     return found.request is not None and (found.request.live or found.tool_call_id in void)
+
+
+def _is_lost(found: Wait, execution: Execution) -> bool:
+    """Whether the server was informed that a call is not wanted, and may have done a part of it."""
+    return found.request is not None and found.request.of_task and execution.status in TERMINAL
 
 
 def _as_it_waits(again: Wait, is_void: bool, execution: Execution, at: int) -> Wait:
