@@ -1,6 +1,11 @@
 """Saved views of the list of executions."""
 
 from dataclasses import dataclass
+from typing import Final
+
+LONGEST_NAME: Final = 64
+LONGEST_FILTER: Final = 1000
+"""Characters."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Saved views of the list of executions."""
 
 from outlast.model.clock import Clock
-from outlast.model.saved_view import SavedView
+from outlast.model.error import InvalidField
+from outlast.model.saved_view import LONGEST_FILTER, LONGEST_NAME, SavedView
 from outlast.model.workspace import Principal, Scope
 from outlast.store.saved_views import SavedViewStore
 
@@ -19,8 +20,15 @@ class SavedViews:
         return await self._store.all(principal.workspace_id)
 
     async def put(self, principal: Principal, name: str, filter_: str) -> SavedView:
-        """Save a view, replacing the one of its name. Raises Conflict, MissingScope."""
+        """Save a view, replacing the one of its name.
+
+        Raises Conflict (there are too many), InvalidField, MissingScope.
+        """
         principal.require(Scope.AGENTS_EXECUTE)
+        if not 0 < len(name) <= LONGEST_NAME:
+            raise InvalidField(f"A name has 1 to {LONGEST_NAME} characters.", param="name")
+        if not 0 < len(filter_) <= LONGEST_FILTER:
+            raise InvalidField(f"A filter has 1 to {LONGEST_FILTER} characters.", param="filter")
         view = SavedView(name, filter_, self._clock.now())
         await self._store.put(principal.workspace_id, view)
         return view

@@ -27,6 +27,7 @@ from outlast.rooms.console.routes import (
     task,
     timeline,
     usage,
+    views,
 )
 
 PAGES: Final[tuple[Endpoint, ...]] = (
@@ -34,6 +35,7 @@ PAGES: Final[tuple[Endpoint, ...]] = (
     *approvals.PAGES,
     *chosen_calls.PAGES,
     *executions.PAGES,
+    *views.PAGES,
     *chosen.PAGES,
     *execution.PAGES,
     *task.PAGES,

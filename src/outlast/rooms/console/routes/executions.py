@@ -1,5 +1,6 @@
 """The list of executions: filter, pages by cursor, what is new."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -35,7 +36,13 @@ _CHIPS: Final = (
 
 async def executions(call: Call, services: Services) -> Response:
     """The workspace's executions, newest first."""
-    given = call.query_params
+    return await listed(call, services, call.query_params)
+
+
+async def listed(
+    call: Call, services: Services, given: Mapping[str, str], refused: str = "", status: int = 200
+) -> Response:
+    """Return the list for a query; `refused`: why its filter was not saved as a view."""
     q, after, before = given.get("q", "").strip(), _id(given, "after"), _id(given, "before")
     rows: list[Row] = []
     more, problem, note = False, "", ""
@@ -49,7 +56,10 @@ async def executions(call: Call, services: Services) -> Response:
     return page(
         call,
         "executions.html",
+        status,
         q=q,
+        views=await services.saved_views.all(call.principal),
+        refused=refused,
         problem=problem,
         note=note,
         wider=_query(q=f"{q} since:90d") if note else "",

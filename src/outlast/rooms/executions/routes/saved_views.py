@@ -10,14 +10,12 @@ from outlast.http.call import Call
 from outlast.http.endpoint import Answer, Endpoint
 from outlast.http.spool import json_response
 from outlast.model.clock import iso
-from outlast.model.error import InvalidField, NotFound
-from outlast.model.saved_view import SavedView
+from outlast.model.error import NotFound
+from outlast.model.saved_view import LONGEST_FILTER, SavedView
 from outlast.model.workspace import Scope
 from outlast.services.all import Services
 
 _NAME: Final = {"name": "The view's name, 1 to 64 characters."}
-_LONGEST_NAME: Final = 64
-_LONGEST_FILTER: Final = 1000
 
 
 class ViewBody(BaseModel):
@@ -33,7 +31,7 @@ class ViewBody(BaseModel):
         str,
         Field(
             min_length=1,
-            max_length=_LONGEST_FILTER,
+            max_length=LONGEST_FILTER,
             description="As the console's filter field takes it.",
         ),
     ]
@@ -64,8 +62,6 @@ async def put_view(call: Call, services: Services) -> Response:
     """Save a view, replacing the one of its name: at most 100 in a workspace."""
     body = await call.body_as(ViewBody)
     name = call.path_text("name", NotFound)
-    if not 0 < len(name) <= _LONGEST_NAME:
-        raise InvalidField(f"A name has 1 to {_LONGEST_NAME} characters.", param="name")
     return json_response(_view(await services.saved_views.put(call.principal, name, body.filter)))
 
 
