@@ -56,6 +56,8 @@ from outlast.model.error import Misconfigured
 from outlast.seal import Seal
 from outlast.services.agents import Agents
 from outlast.services.all import Services
+from outlast.services.embedding_charges import EmbeddingCharges
+from outlast.services.memory import Memory
 from outlast.services.schedules import new_runs
 from outlast.settings import Settings
 from outlast.store.driver import Driver
@@ -178,7 +180,9 @@ def build(
     others = (streams.missed, leadership.released)
     state.listen(Listeners(committed, *callbacks, *others, paused=engine.pause))
     _watch(metrics, engine, streams, leadership, retention, box)
-    below = (engine, streams, agents, clock, seal, box, search, unwanted)
+    charges = EmbeddingCharges(state.request_charges, prices, clock)
+    memory = Memory(memories, clock, search, charges)
+    below = (engine, streams, agents, clock, seal, box, memory, unwanted)
     services = Services.over(settings, state, *below)
     parts = (models, box, services, metrics, maintenance, seal, prices, embedders, unwanted)
     return Core(settings, clock, state, streams, engine, *parts)

@@ -340,4 +340,5 @@ async def test_a_tools_search_is_charged_with_what_its_query_costs(
             done = await core.services.executions.rest(caller, started.execution.id)
     charged = database.rows("SELECT credits FROM charges WHERE kind = 'tool' ORDER BY step")
     assert charged == [(100 + 7 * 3,), (100,), (100 + 7 * 3,)]
-    assert database.rows("SELECT sum(credits) FROM charges") == [(done.execution.credits,)]
+    of_run = "SELECT sum(credits) FROM charges WHERE execution_id <> ''"
+    assert database.rows(of_run) == [(done.execution.credits,)]

@@ -1,7 +1,8 @@
 """A charge: the cost of one piece of work, written once and never changed.
 
 Every recorded step that costs anything or has used tokens has one, also if the step is superseded
-later, and so has a model request aborted by a pause. Charges hold no content and outlast the work
+later, and so has a model request aborted by a pause, and a request to an embedding model that
+belongs to no execution. Charges hold no content and outlast the work
 that they are for.
 """
 
@@ -15,9 +16,9 @@ class Charge:
     """One row of the ledger."""
 
     id: str
-    """The step's id; a new id for a request aborted by a pause."""
+    """The step's id; a new id for a request without a step."""
     step: int | None
-    """The step's number; None for a request aborted by a pause."""
+    """The step's number; None for a request without a step."""
     kind: str
     """model or tool."""
     name: str

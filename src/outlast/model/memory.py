@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from outlast.model.error import InvalidField
 from outlast.model.ids import MEMORY_ITEM
+from outlast.model.price import ModelPrice
 from outlast.model.words import words_to_find
 from outlast.model.workspace import USUAL_LIMITS, MemoryLimits, Plan
 
@@ -171,6 +172,15 @@ class WrittenMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingPrice:
+    """The price of an item's vector."""
+
+    model: str
+    price: ModelPrice
+    charge_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryWrite:
     """A change of one item: created or written by its key or id, renamed, or deleted."""
 
@@ -201,6 +211,8 @@ class MemoryWrite:
     limits: Mapping[Plan, MemoryLimits] = field(default_factory=lambda: USUAL_LIMITS)
     """What the store may hold."""
     writer: MemoryWriter = field(default_factory=MemoryWriter)
+    embedding: EmbeddingPrice | None = None
+    """What the request is charged for its vector; None: nothing, or its execution is charged."""
 
 
 def checked_key(text: str, *, param: str = "key") -> str:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from outlast.agents.memory_search import MemorySearch
 from outlast.agents.port import Tools
 from outlast.engine.dispatch.port import Engine
 from outlast.engine.unwanted_calls import UnwantedCalls
@@ -67,7 +66,7 @@ class Services:
         clock: Clock,
         seal: Seal,
         tools: Tools,
-        search: MemorySearch,
+        memory: Memory,
         unwanted: UnwantedCalls,
     ) -> "Services":
         """Return the services of a server; each gets what it uses."""
@@ -89,7 +88,7 @@ class Services:
             usage=Usage(store.usage, clock),
             schedules=Schedules(store, agents, clock, *new_runs(settings)),
             budgets=Budgets(store, keys, clock),
-            memory=Memory(store.memories, clock, search),
+            memory=memory,
             sessions=Sessions(store.idempotency, seal, clock, keys),
             client_calls=ClientCalls(store, clock),
             system=System(settings, engine, keys),

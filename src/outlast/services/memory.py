@@ -32,6 +32,7 @@ from outlast.model.memory import (
 )
 from outlast.model.text import storable
 from outlast.model.workspace import Principal, Scope
+from outlast.services.embedding_charges import EmbeddingCharges
 from outlast.store.idempotency import Idempotency
 from outlast.store.memory.store import Memories, Written
 from outlast.store.page import Page
@@ -68,11 +69,21 @@ class ItemWrite:
 class Memory:
     """The memory stores of a workspace."""
 
-    def __init__(self, store: Memories, clock: Clock, search: MemorySearch | None = None) -> None:
-        """Without `search`, stores are given to executions, and not searched or created."""
+    def __init__(
+        self,
+        store: Memories,
+        clock: Clock,
+        search: MemorySearch | None = None,
+        charges: EmbeddingCharges | None = None,
+    ) -> None:
+        """Without `search`, stores are given to executions, and not searched or created.
+
+        Without `charges`, what is embedded is not charged.
+        """
         self._store = store
         self._clock = clock
         self._search = search
+        self._charges = charges
 
     async def create(
         self,
@@ -198,6 +209,10 @@ class Memory:
     ) -> Written:
         principal.require(Scope.AGENTS_EXECUTE)
         key, item_id = _named(ref)
+        price = None
+        if self._charges is not None:
+            store = await self._store.get(principal.workspace_id, store_id)
+            price = await self._charges.price(store)
         content = None if wanted.content is None else checked_content(storable(wanted.content))
         write = MemoryWrite(
             principal.workspace_id,
@@ -214,6 +229,7 @@ class Memory:
             absent=wanted.absent,
             writer=MemoryWriter(key_id=principal.key_id),
             limits=self._store.limits,
+            embedding=price,
         )
         return await self._store.write(write)
 
@@ -293,11 +309,16 @@ class Memory:
     async def search(self, principal: Principal, store_id: str, wanted: Search) -> Found:
         """Return the items of a store that a search finds, see `MemorySearch.search`.
 
-        A blank query finds every item. Raises MissingScope, and what that raises.
+        A blank query finds every item. The query's vector is charged to the key and the workspace.
+        Raises MissingScope, and what that raises.
         """
         _require_reader(principal)
         assert self._search is not None
-        return await self._search.search(principal.workspace_id, (store_id,), wanted)
+        embedded: list[tuple[str, int]] = []
+        found = await self._search.search(principal.workspace_id, (store_id,), wanted, embedded)
+        if self._charges is not None:
+            await self._charges.charge(principal, embedded)
+        return found
 
     # --- executions
 

@@ -13,7 +13,7 @@ from outlast.store.tables import count, identifier, metadata, time
 charges: Final = Table(
     "charges",
     metadata,
-    identifier("execution_id", primary_key=True),
+    identifier("execution_id", primary_key=True),  # empty: none
     identifier("id", primary_key=True),
     identifier("workspace_id"),
     count("step", nullable=True),

@@ -15,6 +15,7 @@ from outlast.store.listeners import Listeners
 from outlast.store.memory.store import Memories
 from outlast.store.memory.vectors import Vectors
 from outlast.store.records import RecordStore
+from outlast.store.request_charges import RequestChargeStore
 from outlast.store.saved_views import SavedViewStore
 from outlast.store.schedules.store import ScheduleStore
 from outlast.store.tasks.store import TaskStore
@@ -36,6 +37,7 @@ class Store:
     keys: KeyStore
     memories: Memories
     records: RecordStore
+    request_charges: RequestChargeStore
     schedules: ScheduleStore
     tasks: TaskStore
     usage: UsageStore
@@ -57,6 +59,7 @@ class Store:
             KeyStore(driver),
             Memories(driver, (plans or Plans()).memory),
             RecordStore(driver),
+            RequestChargeStore(driver),
             ScheduleStore(driver),
             TaskStore(driver),
             UsageStore(driver),

@@ -6,6 +6,7 @@ that records the call.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +15,7 @@ from outlast.agents.port import ToolContext
 from outlast.agents.tools.kind import Draft, Resources, ToolEntry, ToolKind
 from outlast.model.agent import Effect, ToolSpec
 from outlast.model.clock import iso
-from outlast.model.embedding import SearchMode, checked_mode
+from outlast.model.embedding import SearchMode, checked_mode, embedded_text
 from outlast.model.error import (
     InvalidField,
     MemoryItemNotFound,
@@ -34,6 +35,7 @@ from outlast.model.memory import (
     checked_key,
 )
 from outlast.model.text import storable
+from outlast.model.usage import estimate_tokens
 
 if TYPE_CHECKING:
     from outlast.store.memory.store import Memories
@@ -188,7 +190,7 @@ class MemoryRunner:
                 case "read":
                     return await self._read(held, arguments, context)
                 case verb:
-                    return self._write(held, arguments, context, deleted=verb == "delete")
+                    return await self._write(held, arguments, context, deleted=verb == "delete")
         except InvalidField as error:
             cause = "An argument has a value that it cannot have."
             raise ToolFailed(error.message, cause=cause) from error
@@ -233,7 +235,7 @@ class MemoryRunner:
             ) from error
         return _shown(item, store.name)
 
-    def _write(
+    async def _write(
         self,
         held: list[HeldStore],
         arguments: dict[str, Any],
@@ -247,6 +249,8 @@ class MemoryRunner:
         if not one.is_writable:
             raise ToolFailed(f"The memory store {one.store.name} is read-only.")
         key = checked_key(arguments["key"])
+        content = None if deleted else checked_content(arguments["content"])
+        await self._embeds(one.store, key, content, context)
         context.writes.append(
             MemoryWrite(
                 context.workspace_id,
@@ -254,12 +258,29 @@ class MemoryRunner:
                 self._clock.now(),
                 self._clock.new_id(MEMORY_ITEM),
                 key,
-                content=None if deleted else checked_content(arguments["content"]),
+                content=content,
                 deleted=deleted,
                 limits=self._state.memories.limits,
             )
         )
         return {"store": one.store.name, "key": key, "deleted" if deleted else "written": True}
+
+    async def _embeds(
+        self, store: MemoryStore, key: str, content: str | None, context: ToolContext
+    ) -> None:
+        """Add the vector that will be made of what is written to what the call has embedded.
+
+        The tokens are estimated: the provider counts them later, for many items together.
+        """
+        assert self._state is not None
+        if store.embedding is None or content is None:
+            return
+        with suppress(MemoryItemNotFound):
+            known = await self._state.memories.item(context.workspace_id, store.id, key)
+            if known.content == content:
+                return
+        tokens = estimate_tokens(embedded_text(key, content))
+        context.embedded.append((store.embedding.model, tokens))
 
 
 async def held_stores(

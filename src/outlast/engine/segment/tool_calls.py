@@ -111,7 +111,7 @@ class ToolCalls:
             except MEMORY_REFUSALS as error:
                 refused = replace(step, result=error.message, is_error=True)
                 events = (tool_finished(refused),)
-                await self.writer.record(segment, events, refused, ran=runs, extra=extra)
+                await self.writer.record(segment, events, refused, ran=runs)
             segment.in_flight.pop(step.call.id, None)
         for task in ran:
             task.result()

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
+from outlast.model.charge import Charge
+from outlast.model.embedding import embedded_text
 from outlast.model.error import (
     Conflict,
     MemoryArchived,
@@ -19,6 +21,7 @@ from outlast.model.memory import (
     MemoryWrite,
     digest_of,
 )
+from outlast.model.usage import Usage, estimate_tokens
 from outlast.model.workspace import MemoryLimits, Plan
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.memory.rows import (
@@ -39,6 +42,7 @@ from outlast.store.memory.rows import (
 )
 from outlast.store.memory.vectors import DELETE_VECTOR, INSERT_VECTOR, RENEW_VECTOR
 from outlast.store.memory.words import indexed
+from outlast.store.request_charges import RequestCharge, charge_request
 from outlast.store.tables import to_json
 
 _ANY: Final = "*"
@@ -156,6 +160,8 @@ def _create(wanted: MemoryWrite, store: MemoryStore, plan: Plan) -> Part[Written
     if due is not None:
         yield Query(INSERT_VECTOR, _waiting(item, due))
     yield _count(wanted.workspace_id, wanted.store_id, 1, size, embed=due)
+    if due is not None:
+        yield from _charge(wanted, item)
     return Written(item, created=True)
 
 
@@ -192,7 +198,23 @@ def _update(
     if due is not None:
         yield Query(RENEW_VECTOR, _waiting(item, due))
     yield _count(wanted.workspace_id, wanted.store_id, 0, item.bytes - known.bytes, embed=due)
+    if due is not None:
+        yield from _charge(wanted, item)
     return Written(item)
+
+
+def _charge(wanted: MemoryWrite, item: MemoryItem) -> Part[None]:
+    """Charge a request for the vector that will be made of what it writes.
+
+    The tokens are estimated: the provider counts them later, for many items together.
+    """
+    priced = wanted.embedding
+    if priced is None:
+        return
+    usage = Usage(estimate_tokens(embedded_text(item.key, item.content)))
+    credits_ = priced.price.of(usage)
+    charge = Charge(priced.charge_id, None, "model", priced.model, credits_, wanted.at, usage)
+    yield from charge_request(RequestCharge(wanted.workspace_id, wanted.writer.key_id, charge))
 
 
 def _delete(wanted: MemoryWrite, store: MemoryStore, known: MemoryItem | None) -> Part[Written]:
