@@ -210,7 +210,7 @@ _TABLES = [
 def examples(kind: str) -> settings:
     """The same ones every time: as many as take half a minute; or new and longer ones."""
     bounds: dict[str, Any] = {
-        "max_examples": 30 if kind == SQLITE else 6,
+        "max_examples": 15 if kind == SQLITE else 4,
         "stateful_step_count": 30,
         "derandomize": True,
         "phases": (Phase.explicit, Phase.generate),  # to make a failure smaller takes minutes
