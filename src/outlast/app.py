@@ -1,6 +1,7 @@
 """The composition root: all parts are created and connected here."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ from outlast.agents.memory_search import MemorySearch
 from outlast.agents.port import Models, Tools
 from outlast.agents.prices.price_list import PriceList
 from outlast.databases import driver_of, jobs_of, queue_of
-from outlast.duty import Failures
+from outlast.duty import Duty, Failures
 from outlast.engine.budget_notices import BudgetNotices
 from outlast.engine.code_agents.runner import CodeAgentRunner
 from outlast.engine.dispatch.inline import InlineEngine
@@ -52,7 +53,7 @@ from outlast.engine.segment.writer import SegmentWriter
 from outlast.engine.unwanted_calls import UnwantedCalls
 from outlast.metrics import Metrics
 from outlast.model.clock import Clock, SystemClock
-from outlast.model.error import Misconfigured
+from outlast.model.error import Misconfigured, OutlastError
 from outlast.seal import Seal
 from outlast.services.agents import Agents
 from outlast.services.all import Services
@@ -70,6 +71,9 @@ from outlast.stream import POLL_SECONDS, Streams
 if TYPE_CHECKING:
     from outlast.engine.dispatch.procrastinate.jobs import Jobs
 
+_NOTE_KEY_USES: Final = "key_uses"
+"""Name of the duty that notes which keys were used."""
+_NOTE_SECONDS: Final = 60.0
 _POLL_POSTGRES: Final = 5.0
 """Notifications may be lost with the process that was to send them."""
 
@@ -92,6 +96,7 @@ class Core:
     prices: PriceList
     embedders: Embedders
     unwanted: UnwantedCalls
+    key_uses: Duty
 
     async def open(self) -> None:
         """Find the secret and open the database. Raises StoreLocked, Misconfigured."""
@@ -103,6 +108,7 @@ class Core:
         """Begin to run executions; with `recover`, first those that an earlier process left."""
         await self.engine.start(recover=recover)
         await self.maintenance.start()
+        self.key_uses.start()
 
     async def warm_up(self, models: Iterable[str] = ()) -> None:
         """Load what the first execution needs, so that it does not have to wait.
@@ -116,7 +122,10 @@ class Core:
     async def drain(self) -> None:
         """Begin no new work; let running steps end, and another process lead maintenance."""
         await self.maintenance.stop()
+        await self.key_uses.stop()
         await self.engine.stop(self.settings.drain_seconds)
+        with suppress(OutlastError):  # the database may be away
+            await self.services.keys.note_uses()
 
     async def close(self) -> None:
         """Let running steps end, then release everything."""
@@ -185,7 +194,9 @@ def build(
     below = (engine, streams, agents, clock, seal, box, memory, unwanted)
     services = Services.over(settings, state, *below)
     parts = (models, box, services, metrics, maintenance, seal, prices, embedders, unwanted)
-    return Core(settings, clock, state, streams, engine, *parts)
+    noting = (_NOTE_KEY_USES, services.keys.note_uses)
+    key_uses = Duty(*noting, every=_NOTE_SECONDS, sleep=clock.sleep, failures=failures)
+    return Core(settings, clock, state, streams, engine, *parts, key_uses)
 
 
 def _watch(

@@ -165,6 +165,7 @@ class CreatedKey(TypedDict):
     createdAt: str
     expiresAt: str | None
     revokedAt: str | None
+    lastUsedAt: str | None
     key: str
 
 
@@ -277,6 +278,7 @@ class Key(TypedDict):
     createdAt: str
     expiresAt: str | None
     revokedAt: str | None
+    lastUsedAt: str | None
 
 
 class KeyPage(TypedDict):

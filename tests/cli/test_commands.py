@@ -362,5 +362,5 @@ def test_a_name_neither_steers_the_terminal_nor_forges_a_row(outlast: Outlast, n
     assert outlast("keys", "create", "--name", name)[0] == 0
     lines = outlast("keys", "list")[1].splitlines()
     (line,) = [line for line in lines if "\ta" in line]
-    assert line.count("\t") == 4
+    assert line.count("\t") == 5
     assert line.replace("\t", "").isprintable()

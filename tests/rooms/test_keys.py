@@ -6,12 +6,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from outlast.model.clock import SystemClock
+from outlast.model.clock import SystemClock, iso
 from outlast.model.error import Unauthenticated
 from outlast.model.workspace import ApiKey, Scope
 from outlast.services.keys import Keys
 from outlast.store.keys import KeyStore
-from outlast.testing import FakeClock
+from outlast.testing import FakeClock, NamedModels
 from tests.rooms.conftest import MakeApi
 from tests.support.api import Api
 from tests.support.databases import Database
@@ -310,3 +310,44 @@ async def test_another_key_with_the_same_idempotency_key_makes_a_key_of_its_own(
     first = await made(api, ONCE)
     other = await key_of(api, *Scope)
     assert (await made(api, ONCE | other))["id"] != first["id"]
+
+
+async def test_a_key_says_to_some_minutes_when_it_was_last_used(api: Api) -> None:
+    key = await made(api)
+    assert key["lastUsedAt"] is None
+    clock = FakeClock()
+    keys = Keys(api.core.store.keys, clock)
+
+    async def used() -> str | None:
+        """Use the key; what is shown once that is noted."""
+        await keys.authenticate(key["key"])
+        await keys.note_uses()
+        shown: str | None = (await api.get(f"{PATH}/{key['id']}")).json()["lastUsedAt"]
+        return shown
+
+    first = clock.now()
+    assert await used() == iso(first)
+    clock.advance(4 * 60)
+    assert await used() == iso(first)
+    clock.advance(2 * 60)
+    assert await used() == iso(clock.now())
+    later = Keys(api.core.store.keys, FakeClock())  # a process whose clock is behind
+    await later.authenticate(key["key"])
+    await later.note_uses()
+    listed = (await api.get(PATH)).json()["data"]
+    assert [one["lastUsedAt"] for one in listed if one["id"] == key["id"]] == [iso(clock.now())]
+    await keys.revoke(api.caller.workspace_id, key["id"])
+    clock.advance(60 * 60)
+    with pytest.raises(Unauthenticated):
+        await keys.authenticate(key["key"])
+    await keys.note_uses()
+    assert (await api.get(f"{PATH}/{key['id']}")).json()["lastUsedAt"] != iso(clock.now())
+
+
+async def test_a_server_that_leaves_notes_which_keys_were_used(database: Database) -> None:
+    async with database.core(models=NamedModels({})) as core:
+        workspace = await core.services.keys.workspace("default")
+        key = await core.services.keys.create(workspace.id, "some")
+        await core.services.keys.authenticate(key.secret)
+    ((at,),) = database.rows(f"SELECT last_used_at FROM keys WHERE id = '{key.key.id}'")
+    assert at >= key.key.created_at

@@ -626,6 +626,11 @@ export interface components {
             /** Revokedat */
             revokedAt: string | null;
             /**
+             * Lastusedat
+             * @description To a few minutes; null: never since this is noted.
+             */
+            lastUsedAt: string | null;
+            /**
              * Key
              * @description The secret; it is not shown again.
              */
@@ -1157,6 +1162,11 @@ export interface components {
             expiresAt: string | null;
             /** Revokedat */
             revokedAt: string | null;
+            /**
+             * Lastusedat
+             * @description To a few minutes; null: never since this is noted.
+             */
+            lastUsedAt: string | null;
         };
         /**
          * KeyBody

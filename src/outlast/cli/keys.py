@@ -62,7 +62,7 @@ def list_keys(
         write_json([_key(key, now) for key in found])
         return
     write_table(
-        ["id", "name", "state", "scopes", "expires"],
+        ["id", "name", "state", "scopes", "expires", "last used"],
         [
             (
                 row.id,
@@ -70,6 +70,7 @@ def list_keys(
                 _state(row, now),
                 " ".join(sorted(row.scopes)),
                 iso_or_none(row.expires_at),
+                iso_or_none(row.last_used_at),
             )
             for row in found
         ],
@@ -172,4 +173,5 @@ def _key(key: ApiKey, now: int) -> dict[str, object]:
         "createdAt": iso(key.created_at),
         "expiresAt": iso_or_none(key.expires_at),
         "revokedAt": iso_or_none(key.revoked_at),
+        "lastUsedAt": iso_or_none(key.last_used_at),
     }

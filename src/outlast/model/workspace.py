@@ -69,6 +69,8 @@ class ApiKey:
     revoked_at: int | None = None
     budgeted: bool = False
     """Whether its workspace has budgets, of whatever owner."""
+    last_used_at: int | None = None
+    """To a few minutes; None: not since this is noted."""
 
 
 @dataclass(frozen=True, slots=True)

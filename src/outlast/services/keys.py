@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from outlast.model.error import (
     InvalidField,
     KeyNotFound,
     MissingScope,
+    OutlastError,
     Overloaded,
     Unauthenticated,
 )
@@ -34,6 +35,9 @@ _NEW_KEY: Final = "new key"
 _NO_FILE: Final = Path()
 """The seal's secret is given, so no file is needed."""
 _CACHED: Final = 10_000
+_NOTED_AGAIN: Final = 5 * 60 * 1000
+"""Milliseconds in which the use of a key is noted once."""
+_NOTED_TOGETHER: Final = 500
 _REMEMBERED: Final = 24 * 60 * 60 * 1000
 """Maximum difference between the clocks of two processes, in milliseconds."""
 
@@ -66,11 +70,15 @@ class Keys:
         self._default_plan = default_plan
         self._clock = clock
         self._known: Fresh[str, ApiKey | None] = Fresh(clock, _FRESH_SECONDS, _CACHED)
+        self._used: dict[str, int] = {}
+        """Uses that are not noted yet, by key."""
 
     async def authenticate(self, secret: str) -> Principal:
         """Return the principal of this secret. Raises Unauthenticated, ExpiredKey."""
         wanted = _hash(secret)
-        return self._principal(await self._known.get(wanted, lambda: self._store.by_hash(wanted)))
+        return self._principal(
+            await self._known.get(wanted, lambda: self._used_now(self._store.by_hash(wanted)))
+        )
 
     def forget(self) -> None:
         """Read every key anew at its next use."""
@@ -78,9 +86,28 @@ class Keys:
 
     async def holder(self, workspace_id: str, key_id: str) -> Principal:
         """Return the principal of the key with this id. Raises Unauthenticated, ExpiredKey."""
+        own = self._store.get
         return self._principal(
-            await self._known.get(key_id, lambda: self._store.get(workspace_id, key_id))
+            await self._known.get(key_id, lambda: self._used_now(own(workspace_id, key_id)))
         )
+
+    async def _used_now(self, read: Awaitable[ApiKey | None]) -> ApiKey | None:
+        """Return a key that is read for a request, and remember its use if none is noted lately."""
+        key = await read
+        now = self._clock.now()
+        if key is not None and _opens(key, now) and now - (key.last_used_at or 0) >= _NOTED_AGAIN:
+            self._used.setdefault(key.id, now)
+        return key
+
+    async def note_uses(self) -> None:
+        """Store which keys were used since the last time; without any, nothing is written."""
+        used, self._used = sorted(self._used.items()), {}
+        for start in range(0, len(used), _NOTED_TOGETHER):
+            try:
+                await self._store.note_uses(used[start : start + _NOTED_TOGETHER])
+            except OutlastError:
+                self._used = dict(used[start:]) | self._used
+                raise
 
     async def own(self, principal: Principal) -> ApiKey:
         """Return the caller's key. Raises Unauthenticated."""
@@ -104,7 +131,7 @@ class Keys:
     def _principal(self, key: ApiKey | None) -> Principal:
         if key is None or key.revoked_at is not None:
             raise Unauthenticated
-        if key.expires_at is not None and key.expires_at <= self._clock.now():
+        if not _opens(key, self._clock.now()):
             raise ExpiredKey
         return Principal(
             key.id, key.workspace_id, key.scopes, key.agent_id, key.expires_at, key.budgeted
@@ -230,6 +257,11 @@ class Keys:
             await self._store.revoke(workspace_id, parse(KEY, key_id), self._clock.now())
         finally:  # a request that is cut off may have revoked it
             self._known.forget()
+
+
+def _opens(key: ApiKey, now: int) -> bool:
+    """Whether it opens anything."""
+    return key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
 
 
 def _new_secret() -> str:

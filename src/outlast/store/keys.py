@@ -1,5 +1,6 @@
 """Workspaces and their API keys."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,6 +16,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal_column,
     select,
     text,
     update,
@@ -29,6 +31,7 @@ from outlast.store.driver import (
     Query,
     Row,
     Statement,
+    Together,
     Transaction,
     TransactionResult,
 )
@@ -61,6 +64,8 @@ keys: Final = Table(
     time("created_at"),
     time("expires_at", nullable=True),
     time("revoked_at", nullable=True),
+    # Since 0024:
+    time("last_used_at", nullable=True),
     UniqueConstraint("hash"),
     Index(None, "workspace_id", "id"),
     Index(None, "revoked_at"),
@@ -139,6 +144,17 @@ REVOKE_KEY: Final = Statement(
 )
 
 
+NOTE_KEY_USE: Final = Statement(
+    update(keys)
+    .where(
+        keys.c.id == bindparam("key"),
+        func.coalesce(keys.c.last_used_at, literal_column("0")) < bindparam("at"),
+    )
+    .values(last_used_at=bindparam("at"))
+)
+"""Of any workspace; another process may have noted a later use."""
+
+
 def _workspace_from(row: Row) -> Workspace:
     """Read all columns of `workspaces`."""
     workspace_id, name, plan, created_at, retention_days = row
@@ -154,6 +170,7 @@ def _key_from(row: Row) -> ApiKey:
     Behind them may be whether its workspace has budgets.
     """
     key_id, workspace_id, name, _, scopes, agent_id, created_at, expires_at, revoked_at, *more = row
+    last_used_at, *budgeted = more
     return ApiKey(
         key_id,
         workspace_id,
@@ -163,7 +180,8 @@ def _key_from(row: Row) -> ApiKey:
         agent_id,
         expires_at,
         revoked_at,
-        bool(more and more[0]),
+        bool(budgeted and budgeted[0]),
+        last_used_at,
     )
 
 
@@ -228,6 +246,7 @@ def _insert(key: ApiKey, secret_hash: str) -> Query:
             "created_at": key.created_at,
             "expires_at": key.expires_at,
             "revoked_at": key.revoked_at,
+            "last_used_at": key.last_used_at,
         },
     )
 
@@ -303,6 +322,13 @@ def _revoke(workspace_id: str, key_id: str, at: int) -> Transaction[None]:
     return TransactionResult(None)
 
 
+def _note_uses(used: Sequence[tuple[str, int]]) -> Transaction[None]:
+    """Note uses in the order of the keys, so that processes do not wait for each other."""
+    queries = (Query(NOTE_KEY_USE, {"key": key_id, "at": at}) for key_id, at in used)
+    yield Together(tuple(queries))
+    return TransactionResult(None)
+
+
 class KeyStore:
     """Workspaces and keys."""
 
@@ -363,6 +389,10 @@ class KeyStore:
     async def of_workspace(self, workspace_id: str) -> list[ApiKey]:
         """Return all keys of a workspace, oldest first."""
         return await self._driver.read(lambda: _of_workspace(workspace_id))
+
+    async def note_uses(self, used: Sequence[tuple[str, int]]) -> None:
+        """Note when keys were used, by their ids in order; a power cut may lose it."""
+        await self._driver.write(lambda: _note_uses(used), durable=False)
 
     async def revoke(self, workspace_id: str, key_id: str, at: int) -> None:
         """Revoke a key; a second time changes nothing. Raises NotFound."""

@@ -67,6 +67,9 @@ class Key(TypedDict):
     createdAt: str
     expiresAt: str | None
     revokedAt: str | None
+    lastUsedAt: Annotated[
+        str | None, Field(description="To a few minutes; null: never since this is noted.")
+    ]
 
 
 class CreatedKey(Key):
@@ -147,6 +150,7 @@ def _key(found: ApiKey) -> Key:
         "createdAt": iso(found.created_at),
         "expiresAt": iso_or_none(found.expires_at),
         "revokedAt": iso_or_none(found.revoked_at),
+        "lastUsedAt": iso_or_none(found.last_used_at),
     }
 
 
