@@ -65,7 +65,7 @@ async def test_a_model_reads_and_fills_a_page_by_references() -> None:
         await browser("press_key", key="Tab")
         assert (await browser("wait_for", text="Second page"))["title"] == "Second"
         shot = await browser("take_screenshot")
-        assert shot["bytes"] > 1000
+        assert (shot["image"], shot["bytes"] > 1000) == ("image/jpeg", True)
         assert "browser_snapshot" in shot["text"]
         assert await browser("close") == {
             "text": "The browser is closed, with its cookies; a later call opens an empty one."

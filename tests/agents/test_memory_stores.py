@@ -30,3 +30,7 @@ def test_memory_stores_of_a_file_reach_the_spec_and_change_no_other_digest(tmp_p
         file.write_text(plain.replace("[]", wrong))
         with pytest.raises(Misconfigured, match="memoryStores"):
             load(str(file))
+    file.write_text(plain.replace("[]", str([f"store{number}" for number in range(9)])))
+    where = rf'^{file}:2: agent "a", memoryStores: an execution has at most 8 memory stores'
+    with pytest.raises(Misconfigured, match=where):
+        load(str(file))

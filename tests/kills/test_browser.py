@@ -176,7 +176,7 @@ async def test_seconds_stop_while_a_person_thinks_and_the_page_comes_back(
     assert len([head for head in site.requests if head.startswith("POST /buy")]) == bought + 1
 
 
-async def test_seconds_stop_in_a_pause_and_a_deletion_takes_the_state_along(
+async def test_a_pause_stops_seconds_a_roll_back_keeps_them_and_a_deletion_takes_the_state_along(
     running: Deployment,
 ) -> None:
     name = await running.started("shopper")
@@ -190,7 +190,16 @@ async def test_seconds_stop_in_a_pause_and_a_deletion_takes_the_state_along(
     assert (await running.post(f"/v1/executions/{name}/resume")).is_success
     await until_event(running, name, lambda one: one["browserStepCount"] == 2)
     await running.ended(name)
-    assert use(running, name)["ms"] >= paused["ms"]
+    ended = use(running, name)
+    assert (ended["steps"], ended["ms"] >= paused["ms"]) == (3, True)
+
+    points = (await running.get(f"/v1/executions/{name}/checkpoints"))["data"]
+    before = next(one for one in points if one["step"] == 5)
+    answer = await running.post(f"/v1/executions/{name}/resume", checkpointId=before["id"])
+    assert answer.is_success, answer.text
+    await until_event(running, name, lambda one: one["browserStepCount"] == 4)
+    await running.ended(name)
+    assert use(running, name)["ms"] > ended["ms"]
 
     failing = (await running.suspended("careful"))["id"]
     assert len(kept(running, failing)) == 1

@@ -329,7 +329,7 @@ def _given(call: Wait, how: str, number: int) -> CallResult:
     """What the client gives; no result is ever the same twice."""
     if call.request is None:
         if how == "error":
-            return CallResult(f"It failed, says <{number}>.", is_error=True)
+            return CallResult(f"It failed, says {number}.", is_error=True)
         return CallResult({"call": call.tool_call_id, "number": number})
     if how == "error":
         return CallResult({"action": ("decline", "cancel")[number % 2]})

@@ -234,7 +234,8 @@ async def _navigate_back(session: Session, _arguments: dict[str, Any]) -> dict[s
 
 async def _take_screenshot(session: Session, _arguments: dict[str, Any]) -> dict[str, Any]:
     image = await session.page.screenshot(type="jpeg", quality=60)
-    return await session.place() | {"bytes": len(image), "text": _NO_IMAGE}
+    shown = {"image": "image/jpeg", "bytes": len(image), "text": _NO_IMAGE}
+    return await session.place() | shown
 
 
 ACTIONS: Final[dict[str, Action]] = {
