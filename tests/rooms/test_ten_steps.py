@@ -6,15 +6,9 @@ from tests.support.api import Api, MakeApi
 from tests.support.clocks import TickingClock
 from tests.support.state_machine.agreement import Memory, agree
 from tests.support.state_machine.answers import Answers, lists_of
-from tests.support.state_machine.plots import (
-    TOOLS,
-    Called,
-    Gates,
-    PlotModel,
-    PlotTools,
-    Reply,
-    written,
-)
+from tests.support.state_machine.gates import Gates
+from tests.support.state_machine.plots import Called, PlotModel, Reply, written
+from tests.support.state_machine.tools import TOOLS, PlotTools
 from tests.support.tools import spec
 
 pytestmark = pytest.mark.anyio

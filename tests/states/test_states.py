@@ -22,17 +22,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from outlast.store.schema import metadata
 from tests.support.databases import POSTGRESQL, SQLITE, Another, Database
 from tests.support.state_machine.moves import Moves
-from tests.support.state_machine.plots import (
-    BY_CLIENT,
-    HELPERS,
-    NAMES,
-    NEEDING,
-    Called,
-    Reply,
-    read,
-    written,
-)
+from tests.support.state_machine.plots import Called, Reply, read, written
 from tests.support.state_machine.server import CrashingServer
+from tests.support.state_machine.tools import BY_CLIENT, HELPERS, NAMES, NEEDING, WORK
 
 T = TypeVar("T")
 SECONDS = float(os.environ.get("OUTLAST_STATES_SECONDS", "0"))
@@ -42,7 +34,7 @@ DEPTH = 3
 
 index = st.integers(0, 23)
 flag = st.booleans()
-often = ["wipe", "pay", "wipe", *sorted(BY_CLIENT), *sorted(NEEDING)]
+often = ["wipe", "pay", "wipe", *sorted(BY_CLIENT), *sorted(NEEDING), WORK.name]
 called = st.builds(Called, st.sampled_from([*NAMES, *often]), flag)
 
 

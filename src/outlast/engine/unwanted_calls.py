@@ -7,6 +7,7 @@ or goes back where no segment runs, as when it waits for input, is found at its 
 """
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 from outlast.agents.port import Tools
 from outlast.duty import Failures
 from outlast.engine.segment.call_contexts import CallContexts
-from outlast.model.agent import AgentSpec
+from outlast.model.agent import Agent, AgentSpec
 from outlast.model.error import AgentNotFound, ToolFailed
 from outlast.model.event import ExecutionResumed
 from outlast.model.execution import Execution, Status
@@ -29,6 +30,26 @@ _SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
+class OpenCalls:
+    """Calls of one execution that servers work on."""
+
+    tools: Tools
+    contexts: CallContexts
+    execution: Execution
+    spec: AgentSpec | None = None
+    calls: Mapping[str, Deferred] = field(default_factory=dict)
+
+    def give_up(self) -> None:
+        """Have their servers informed; wait for nothing."""
+        for tool_call_id, call in self.calls.items():
+            source = None if self.spec is None else self.spec.source_of(call.name)
+            if source is not None:
+                with suppress(ToolFailed):
+                    context = self.contexts.of(self.execution, tool_call_id)
+                    self.tools.give_up(source, call.handle, context)
+
+
+@dataclass(frozen=True, slots=True)
 class UnwantedCalls:
     """Has tools' servers informed that results are not wanted."""
 
@@ -39,11 +60,15 @@ class UnwantedCalls:
     failures: Failures
     _reading: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def give_up(self, execution: Execution, spec: AgentSpec) -> None:
-        """Give up the calls of an execution that is about to end. Raises Overloaded."""
-        if spec.sources:
-            handles = await self.store.handles(execution.workspace_id, execution.id)
-            self._inform(execution, spec, handles.open)
+    async def open_calls(self, execution: Execution, agent: Agent | None) -> OpenCalls:
+        """Return the calls of an execution that is about to end, to be given up behind its end.
+
+        Raises Overloaded.
+        """
+        if agent is None or not agent.spec.sources:
+            return OpenCalls(self.tools, self.contexts, execution)
+        found = await self.store.handles(execution.workspace_id, execution.id)
+        return OpenCalls(self.tools, self.contexts, execution, agent.spec, found.open)
 
     def committed(self, commit: Committed, *, runs: bool) -> None:
         """Give up calls after a commit; `runs`: a segment makes it, which gives up its own."""
@@ -68,13 +93,5 @@ class UnwantedCalls:
         with suppress(AgentNotFound):
             spec = (await self.agents.of(execution)).spec
             if spec.sources:
-                handles = await self.store.handles(execution.workspace_id, execution.id)
-                self._inform(execution, spec, handles.unwanted)
-
-    def _inform(self, execution: Execution, spec: AgentSpec, calls: dict[str, Deferred]) -> None:
-        for tool_call_id, call in calls.items():
-            source = spec.source_of(call.name)
-            if source is not None:
-                with suppress(ToolFailed):
-                    context = self.contexts.of(execution, tool_call_id)
-                    self.tools.give_up(source, call.handle, context)
+                found = await self.store.handles(execution.workspace_id, execution.id)
+                OpenCalls(self.tools, self.contexts, execution, spec, found.unwanted).give_up()

@@ -5,6 +5,6 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"tests.support.state_machine.{name}"
-        for name in ("agreement", "answers", "moves", "reading", "server")
+        for name in ("agreement", "answers", "moves", "reading", "server", "tools")
     )
 )

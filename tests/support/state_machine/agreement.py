@@ -23,8 +23,8 @@ from outlast.rooms.runs.stream.formats import Format, fold
 from outlast.rooms.runs.stream.frames import NumberedFrames
 from tests.support.api import Api, frames
 from tests.support.state_machine.answers import Answers, Lists, hear, plain
-from tests.support.state_machine.plots import BY_CLIENT
 from tests.support.state_machine.reading import Reading
+from tests.support.state_machine.tools import BY_CLIENT
 
 WORDS: Final = {
     "queued": ("PENDING", "running", "running"),

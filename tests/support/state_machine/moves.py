@@ -11,8 +11,9 @@ from outlast.model.execution import TERMINAL, Execution, OnBusy, Status, ToolSte
 from outlast.model.wait import CallResult, Decision, Wait, WaitKind
 from outlast.services.executions import StartExecution
 from outlast.services.tasks import NewTask
-from tests.support.state_machine.plots import DECLARED, Reply, edited, written
+from tests.support.state_machine.plots import Reply, edited, written
 from tests.support.state_machine.server import APPROVED, ROLLED_BACK, CrashingServer
+from tests.support.state_machine.tools import DECLARED
 
 
 class Moves:

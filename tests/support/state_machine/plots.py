@@ -5,9 +5,8 @@ said or called is ever the same twice: every piece of text and every call's id i
 superseded work cannot pass for work that stands.
 """
 
-import asyncio
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import count
@@ -15,61 +14,25 @@ from typing import Any, TypeVar
 
 import orjson
 
-from outlast import Context, ToolFailed, ToolMessage, UserMessage, agent_tool
+from outlast import Context, ToolFailed, ToolMessage, UserMessage
 from outlast.agents.define import agent
 from outlast.agents.port import (
     Answer,
-    InputNeeded,
     ModelEvent,
     ModelRequest,
     TextPiece,
-    ToolContext,
-    WaitFor,
 )
-from outlast.agents.tools.arguments import Arguments
-from outlast.agents.tools.client_kind import client_tool, is_client_tool
-from outlast.model.agent import AgentSpec, Effect, Expiry, Limits, ToolSpec
-from outlast.model.client_call import ClientTool
+from outlast.model.agent import AgentSpec, Limits
 from outlast.model.clock import Clock
 from outlast.model.error import ModelRejected
 from outlast.model.ids import TOOL_CALL
-from outlast.model.input_request import Answers, InputRequest
 from outlast.model.message import AssistantMessage, Message, Text, ToolCall
-from outlast.model.wait import WaitKind
 from tests.support.models import USAGE
-from tests.support.tools import spec, tool
+from tests.support.state_machine.gates import Gates
+from tests.support.state_machine.tools import CALLEES, FAR, HELPERS, TOOLS
+from tests.support.tools import spec
 
 T = TypeVar("T")
-EXPIRES = 60
-TOOLS = (
-    tool("look"),
-    tool("put", Effect.IDEMPOTENT),
-    tool("wipe", Effect.DESTRUCTIVE),
-    tool("pay", Effect.DESTRUCTIVE, approval=True),
-    tool("tip", Effect.DESTRUCTIVE, approval=True, expiry=Expiry(EXPIRES)),
-    tool("break"),
-    tool("quiz"),
-    tool("book", Effect.DESTRUCTIVE, approval=True),
-    client_tool("locate", timeout=EXPIRES),
-)
-DECLARED = (ClientTool("show", "Does show.", {"type": "object"}, EXPIRES),)
-"""Tools that requests declare, whose client runs them as it runs `locate`."""
-BY_CLIENT = frozenset({"locate", "show"})
-NEEDING = frozenset({"quiz", "book"})
-"""Tools whose server needs a person's input before they have their effect.
-
-A gated call of one is held open by the server while it waits for input.
-"""
-NAMES = tuple(one.name for one in TOOLS)
-CALLEES = (
-    agent_tool("agent", name="helper"),
-    agent_tool("coder", name="colleague"),
-    agent_tool("agent", name="hire", approval=True),
-)
-"""Tools that are agents: each call is an execution with a plot of its own."""
-HELPERS = tuple(one.name for one in CALLEES)
-ASKING = frozenset(one.name for one in TOOLS if one.approval)
-DESTRUCTIVE = frozenset(one.name for one in TOOLS if one.effect is Effect.DESTRUCTIVE)
 _PIECE = re.compile(r"<\d+>")
 _CHILDREN = 1_000_000
 """The first number of a child's plot."""
@@ -125,42 +88,6 @@ def edited(parameters: dict[str, Any]) -> dict[str, Any]:
 def plot_of(text: str) -> str:
     """The plot that an execution takes."""
     return read(text)[0]
-
-
-class Gates:
-    """Who waits to be let go, by plot."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, list[asyncio.Event]] = defaultdict(list)
-        self.asking: set[str] = set()
-        """Plots whose model waits, which a pause may close at once."""
-        self.open = False
-        """Nothing waits any more."""
-
-    def __contains__(self, plot: str) -> bool:
-        return bool(self._waiting.get(plot))
-
-    def __len__(self) -> int:
-        return sum(map(len, self._waiting.values()))
-
-    async def wait(self, plot: str) -> None:
-        if self.open:
-            return
-        gate = asyncio.Event()
-        self._waiting[plot].append(gate)
-        try:
-            await gate.wait()
-        finally:
-            self._waiting[plot].remove(gate)
-
-    def release(self, plot: str) -> None:
-        for gate in self._waiting.get(plot, ())[:1]:
-            gate.set()
-
-    def release_all(self) -> None:
-        for gates in self._waiting.values():
-            for gate in gates:
-                gate.set()
 
 
 class PlotModel:
@@ -228,108 +155,6 @@ def _place(request: ModelRequest) -> tuple[str, Reply]:
     raise AssertionError("there is no user message")
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A tool's effect."""
-
-    call_id: str
-    name: str
-    arguments: dict[str, Any]
-    said: int
-    """How much people had said by then."""
-
-
-class PlotTools:
-    """The tools; remembers every effect, and what people have said, in their order."""
-
-    def __init__(self, gates: Gates) -> None:
-        self._gates = gates
-        self.runs: list[Run] = []
-        self.said: list[tuple[str, str]] = []
-        """(execution or call, what), written before it takes effect."""
-        self.held = Counter[str]()
-        """How many calls are held open for input, by plot."""
-
-    async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
-        if spec.name in NEEDING:
-            await self._input(arguments, context)
-        self.runs.append(Run(context.tool_call_id, spec.name, arguments, len(self.said)))
-        if arguments["gated"] and spec.name not in NEEDING:
-            await self._gates.wait(arguments["plot"])
-        if spec.name == "break":
-            raise ToolFailed("It is broken.")
-        return {"did": arguments["number"]}
-
-    async def _input(self, arguments: dict[str, Any], context: ToolContext) -> None:
-        """Return once a call has all its input; every second call needs it twice."""
-        times = 1 + arguments["number"] % 2
-        if not arguments["gated"]:
-            _require_input(context, times)
-            return
-        assert context.ask is not None
-        for _ in range(times):
-            self.held[arguments["plot"]] += 1
-            try:
-                _value(await context.ask(InputRequest({"q": _QUESTION}, live=True)))
-            finally:
-                self.held[arguments["plot"]] -= 1
-
-    def waits_for(self, spec: ToolSpec, _arguments: dict[str, Any]) -> WaitFor | None:
-        if is_client_tool(spec):
-            return WaitFor(WaitKind.CLIENT, spec.timeout)
-        return WaitFor(WaitKind.CHILD) if spec.name in HELPERS else None
-
-    async def asks(self, spec: ToolSpec, arguments: dict[str, Any]) -> bool:
-        raise AssertionError("no tool of these has a predicate")
-
-    connections = 0
-
-    def give_up(self, source: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
-        raise AssertionError("no call of these has a handle")
-
-    async def listed(self, spec: AgentSpec, _context: ToolContext) -> AgentSpec:
-        return spec
-
-    def check(self, spec: ToolSpec, arguments: dict[str, Any]) -> None:
-        Arguments().check_edited(spec.parameters, arguments)
-
-    async def warm_up(self) -> None:
-        pass
-
-    async def close(self) -> None:
-        pass
-
-
-def _require_input(context: ToolContext, times: int) -> None:
-    """Raise InputNeeded before the call has all its input.
-
-    Its server's state is the call and what it was given so far.
-    """
-    given, state = context.given, [context.tool_call_id]
-    if given is not None:
-        state = orjson.loads(given.request.state or "")
-        assert state[0] == context.tool_call_id
-        state.append(_value(given.answers))
-    if len(state) <= times:
-        request = InputRequest({"q": _QUESTION}, orjson.dumps(state).decode(), rounds=len(state))
-        raise InputNeeded(request)
-
-
-def _value(answers: Answers) -> Any:
-    """Return what a person gave. Raises ToolFailed where there is none."""
-    answer = answers["q"]
-    if answer["action"] != "accept":
-        raise ToolFailed(f"It was answered with {answer['action']}.")
-    return answer["content"]["value"]
-
-
-_QUESTION = {
-    "message": "Which one?",
-    "mode": "form",
-    "schema": {"type": "object", "properties": {"value": {"type": "integer"}}},
-}
-
-
 async def loop(ctx: Context, given: str) -> str:
     """The loop that everybody writes; every second plot keeps its rounds in checkpoints."""
     rounds: list[dict[str, Any]] = list(ctx.state.get("rounds", ()))
@@ -368,5 +193,5 @@ CODE = agent(model="player", name="coder", limits=_LIMITS)(loop)
 
 def agents() -> list[AgentSpec]:
     """The server's own loop, and the same loop as a code agent."""
-    own = replace(spec(*TOOLS, *CALLEES, limits=_LIMITS), model="player")
-    return [own, replace(CODE.spec, tools=(*TOOLS, *CALLEES))]
+    own = replace(spec(*TOOLS, *CALLEES, FAR, limits=_LIMITS), model="player")
+    return [own, replace(CODE.spec, tools=(*TOOLS, *CALLEES, FAR))]

@@ -30,18 +30,9 @@ from tests.support.crashes import Crash
 from tests.support.databases import Database
 from tests.support.state_machine.agreement import Memory, agree
 from tests.support.state_machine.answers import lists_of
-from tests.support.state_machine.plots import (
-    ASKING,
-    CODE,
-    DESTRUCTIVE,
-    Gates,
-    PlotModel,
-    PlotTools,
-    agents,
-    loop,
-    pieces_of,
-    plot_of,
-)
+from tests.support.state_machine.gates import Gates
+from tests.support.state_machine.plots import CODE, PlotModel, agents, loop, pieces_of, plot_of
+from tests.support.state_machine.tools import ASKING, DESTRUCTIVE, PlotTools
 from tests.support.waiting import BOUND, end_tasks
 
 T = TypeVar("T")
@@ -332,6 +323,7 @@ class CrashingServer:
 
     def _compare_runs(self, rows: dict[str, Execution]) -> None:
         """A destructive tool's second effect, and an asking tool's first, was decided."""
+        assert not self.tools.wrong, self.tools.wrong
         runs: dict[str, int] = {}
         for run in self.tools.runs:
             words = self.tools.said[runs.get(run.call_id, 0) : run.said]

@@ -113,13 +113,9 @@ class Runner:
             segment.pause_reason = failure.message
             await self.writer.pause(segment, self.pending_calls.cut_off(segment))
         else:
-            await self._give_up(segment)
+            open_calls = await self.unwanted.open_calls(segment.execution, segment.agent)
             await self.writer.fail(segment, failure, self.pending_calls.cut_off(segment))
-
-    async def _give_up(self, segment: Segment) -> None:
-        """Give up the calls that tools' servers work on by themselves."""
-        if segment.agent is not None:
-            await self.unwanted.give_up(segment.execution, segment.agent.spec)
+            open_calls.give_up()
 
     async def _continue(self, segment: Segment, agent: Agent) -> None:
         """Make steps until the execution rests or the segment is stopped."""
@@ -222,8 +218,9 @@ class Runner:
     async def _interrupted(self, segment: Segment) -> None:
         match segment.stopped:
             case Stop.CANCEL:
-                await self._give_up(segment)
+                open_calls = await self.unwanted.open_calls(segment.execution, segment.agent)
                 await self.writer.cancel(segment, self.pending_calls.cut_off(segment))
+                open_calls.give_up()
             case Stop.LIMIT:
                 await self._fail(
                     segment, failure_of(out_of_time(segment, self.writer.clock.monotonic()))
