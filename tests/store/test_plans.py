@@ -18,6 +18,7 @@ from outlast.store.executions.statements import (
     ADVANCE_RUNNING,
 )
 from outlast.store.records import executions_of_page, sums_of_page
+from outlast.store.waits.awaited import awaited
 from outlast.store.waits.rows import pending_approvals
 from tests.support.query_plans import CONVERSATION, CONVERSATIONS, LISTS, MORE, STATEMENTS
 
@@ -35,6 +36,7 @@ MAY_SCAN = {
 }
 MAY_SORT = {
     "OPEN_BELOW": "the open ones of one tree",
+    "OPEN_OF_EXECUTION": "the open ones of one execution",
     "LIVE_BELOW": "the live ones of one tree",
     "LOCK_LIVE_BELOW": "the live ones of one tree",
     "WAITS": "those of one execution",
@@ -211,6 +213,10 @@ def test_the_approvals_that_wait_are_found_by_their_index(
     shown_plan = " ".join(plan_of(connection, pending_approvals(after=after)))
     assert "ix_waits_approvals" in shown_plan
     assert "TEMP B-TREE" not in shown_plan
+    for expires in (False, True):
+        plan = " ".join(plan_of(connection, awaited(expires=expires, after=after)))
+        assert "ix_waits_awaited" in plan
+        assert "TEMP B-TREE" not in plan
 
 
 @pytest.mark.parametrize("agents", [0, 1, 3])

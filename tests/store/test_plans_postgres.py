@@ -18,6 +18,7 @@ from outlast.store.driver import BatchStatement, Statement
 from outlast.store.executions import joined
 from outlast.store.executions.lists import list_executions
 from outlast.store.records import executions_of_page, sums_of_page
+from outlast.store.waits.awaited import awaited
 from outlast.store.waits.rows import pending_approvals
 from tests.support.databases import migrate_postgres
 from tests.support.large_database import fill
@@ -239,6 +240,9 @@ def test_the_approvals_that_wait_are_found_by_their_index(
 ) -> None:
     for plan in plans_of(connection, pending_approvals(after=after)):
         assert "ix_waits_approvals" in plan, plan
+    for expires in (False, True):
+        for plan in plans_of(connection, awaited(expires=expires, after=after), after_due="100"):
+            assert "ix_waits_awaited" in plan, plan
 
 
 @pytest.mark.parametrize("filters", [(), ("after",), ("before",)])

@@ -36,6 +36,10 @@ agents:
         parameters: {type: object}
       - agent: writer
         description: Ask the writer.
+  - name: phone
+    model: scripted:script.yaml
+    tools:
+      - {name: locate, client: true, description: Where it is., parameters: {type: object}}
   - name: lead
     model: scripted:script.yaml
     tools:
@@ -71,6 +75,10 @@ turns:
     steps:
       - tool_calls: [{{name: writer, parameters: {{input: "a story"}}}}]
       - text: The writer has written.
+  - when: locate
+    steps:
+      - tool_calls: [{{name: locate, parameters: {{accuracy: high}}}}]
+      - text: I see.
   - when: hold
     steps:
       - text: "Holding on for a long time indeed"

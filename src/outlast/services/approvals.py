@@ -6,15 +6,17 @@ from outlast.agents.port import ToolContext, Tools
 from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.clock import Clock
 from outlast.model.error import ApprovalNotFound, InvalidArguments, InvalidField, OutlastError
+from outlast.model.execution import TERMINAL, Execution
 from outlast.model.ids import EXECUTION, parse
 from outlast.model.json_depth import DEEPEST, is_too_deep
 from outlast.model.wait import NOT_GIVEN, Decision, Wait, WaitKind, approvals
 from outlast.model.workspace import Principal, Scope
 from outlast.store.store import Store
+from outlast.store.waits.awaited import AwaitedPage
 from outlast.store.waits.decide import DecideWait
 from outlast.store.waits.store import PendingPage
 
-__all__ = ["NOT_GIVEN", "Approvals", "Decision", "PendingPage", "Wait"]
+__all__ = ["NOT_GIVEN", "Approvals", "AwaitedPage", "Decision", "PendingPage", "Wait"]
 
 
 class Approvals:
@@ -54,6 +56,28 @@ class Approvals:
         principal.require(Scope.EXECUTIONS_READ)
         found = await self._store.waits.pending(principal.workspace_id, page)
         return found[: page.limit], len(found) > page.limit
+
+    async def awaited(self, principal: Principal, page: AwaitedPage) -> tuple[list[Wait], bool]:
+        """Return open approvals, inputs and calls of clients, the first to expire first.
+
+        With whether there are more.
+        """
+        principal.require(Scope.EXECUTIONS_READ)
+        found = await self._store.waits.awaited(principal.workspace_id, page)
+        return found[: page.limit], len(found) > page.limit
+
+    async def open_of(self, principal: Principal, execution: Execution) -> list[Wait]:
+        """Return what a live execution, and all that it has called, waits for of these."""
+        principal.require(Scope.EXECUTIONS_READ)
+        if execution.status in TERMINAL or not execution.segment:
+            return []
+        below = execution.children > 0
+        return await self._store.waits.open(principal.workspace_id, execution.id, below=below)
+
+    async def one(self, principal: Principal, execution_id: str, tool_call_id: str) -> Wait | None:
+        """Return the newest wait of a call, decided or not; None if there is none that stands."""
+        principal.require(Scope.EXECUTIONS_READ)
+        return await self._store.waits.one(principal.workspace_id, execution_id, tool_call_id)
 
     async def _check(
         self, workspace_id: str, execution_id: str, tool_call_id: str, decision: Decision

@@ -76,6 +76,7 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
         ("log-long", f"/console/executions/{failed}/log"),
         ("frames", f"/console/executions/{waits}/log?as=frames&after=1-2"),
         ("again", f"/console/executions/{failed}/again"),
+        ("call", await client_call(server)),
         *await resources(server),
         ("missing", "/console/executions/exec_01k6zj3t7hf2a9q1x5m8r4c0vb"),
     ]
@@ -83,6 +84,14 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
 
 async def call_of(server: ServerProcess, run: str) -> str:
     return (await approval_of(server, run)).removeprefix("/console/approvals/")
+
+
+async def client_call(server: ServerProcess) -> str:
+    """The page of a call that waits for its client."""
+    run = await server.background("phone", f"locate {LONG}")
+    await reaches(server, run, "suspended")
+    (waits,) = (await server.execution(run))["pendingClientCalls"]
+    return f"/console/calls/{run}/{waits['toolCallId']}"
 
 
 async def task_of(server: ServerProcess) -> list[tuple[str, str]]:
@@ -116,6 +125,7 @@ async def resources(server: ServerProcess) -> list[tuple[str, str]]:
     item = (await put(f"{items}/people/ann", json={"content": "Ann likes seals"})).json()["id"]
     await put(f"{items}/people/ann", json={"content": "Ann likes whales"})
     key = (await server.http.get("/v1/keys")).json()["data"][0]["id"]
+    await put(f"/v1/views/{LONG[:60]}", json={"filter": "status:cancelled"})
     await put("/v1/budgets/workspace", json={"maxCredits": 0.001, "maxTokens": 10**9})
     await put(f"/v1/budgets/{key}", json={"maxSteps": 40, "period": "month"})
     return [

@@ -94,6 +94,14 @@ waits: Final = Table(
         sqlite_where=text(f"{OPEN} AND {PERSON}"),
     ),
     Index(
+        "ix_waits_awaited",
+        "workspace_id",
+        "due_at",
+        "execution_id",
+        "tool_call_id",
+        sqlite_where=text(f"{OPEN} AND {PARTY}"),
+    ),
+    Index(
         "ix_waits_due_at",
         "due_at",
         sqlite_where=text("decided_at IS NULL AND due_at IS NOT NULL"),
@@ -104,15 +112,17 @@ waits: Final = Table(
 
 _FALSE: Final[ColumnElement[bool]] = literal_column("false")
 
-_open: Final = (
+OPEN_WAITS: Final = (
     waits.c.workspace_id == bindparam("workspace"),
     waits.c.decided_at.is_(None),
     waits.c.superseded.is_(_FALSE),
 )
-_wait: Final = select(*(column for column in waits.c if column.name != "workspace_id"))
+SELECT_WAIT: Final = select(*(column for column in waits.c if column.name != "workspace_id"))
 
 WAITS: Final = Statement(
-    _wait.where(waits.c.execution_id == OWNED).order_by(waits.c.requested_at, waits.c.tool_call_id)
+    SELECT_WAIT.where(waits.c.execution_id == OWNED).order_by(
+        waits.c.requested_at, waits.c.tool_call_id
+    )
 )
 
 RECORD_WAIT: Final = Statement(Upsert(waits))
@@ -149,7 +159,7 @@ BEGIN_APPROVED: Final = Statement(
 """Marks an approved call as begun; only inside `advance`."""
 
 WAIT: Final = Statement(
-    _wait.where(
+    SELECT_WAIT.where(
         waits.c.execution_id == OWNED,
         waits.c.tool_call_id == bindparam("tool_call"),
         waits.c.superseded.is_(_FALSE),
@@ -158,10 +168,10 @@ WAIT: Final = Statement(
 """Selects one by its key: a decision's cost is independent of the number of waits."""
 
 OPEN_BELOW: Final = Statement(
-    _wait.join(executions, executions.c.id == waits.c.execution_id)
+    SELECT_WAIT.join(executions, executions.c.id == waits.c.execution_id)
     .where(
         waits.c.execution_id.in_(ALL_BELOW_IDS),
-        *_open,
+        *OPEN_WAITS,
         text(f"waits.{PARTY}"),
         executions.c.completed_at.is_(None),
         executions.c.superseded.is_(_FALSE),
@@ -177,7 +187,7 @@ def _awaited(awaiting: Awaiting) -> ColumnElement[bool]:
         .where(
             waits.c.execution_id == bindparam("id"),
             waits.c.awaiting == literal_column(f"'{awaiting}'"),
-            *_open,
+            *OPEN_WAITS,
         )
         .exists()
     )
@@ -215,7 +225,7 @@ SUPERSEDE_WAIT: Final = Statement(
 )
 
 DUE_WAITS: Final = Statement(
-    select(waits.c.workspace_id, *_wait.selected_columns)
+    select(waits.c.workspace_id, *SELECT_WAIT.selected_columns)
     .join(executions, executions.c.id == waits.c.execution_id)
     .where(
         waits.c.decided_at.is_(None),
@@ -234,7 +244,7 @@ DUE_WAITS: Final = Statement(
 def pending_approvals(*, after: bool) -> Statement:
     """Select a page of open approvals of a workspace, newest first, by keyset."""
     where: list[ColumnElement[bool] | TextClause] = [
-        *_open,
+        *OPEN_WAITS,
         text(f"waits.{PERSON}"),
         executions.c.completed_at.is_(None),
     ]
@@ -244,7 +254,7 @@ def pending_approvals(*, after: bool) -> Statement:
             < tuple_(bindparam("after_execution"), bindparam("after_call"))
         )
     return Statement(
-        _wait.join(executions, executions.c.id == waits.c.execution_id)
+        SELECT_WAIT.join(executions, executions.c.id == waits.c.execution_id)
         .where(*where)
         .order_by(waits.c.execution_id.desc(), waits.c.tool_call_id.desc())
         .limit(bindparam("limit"))

@@ -9,6 +9,7 @@ from outlast.store.conversations.rows import DECIDED_IN_CONVERSATION
 from outlast.store.driver import Driver, Part, Query, Together, Transaction, TransactionResult
 from outlast.store.executions.below import ALL_BELOW
 from outlast.store.unreadable import Unreadable, readable
+from outlast.store.waits.awaited import AwaitedPage, read_awaited, read_open, read_wait
 from outlast.store.waits.decide import DecideWait, decide
 from outlast.store.waits.rows import (
     DUE_WAITS,
@@ -154,6 +155,18 @@ class WaitStore:
     async def pending(self, workspace_id: str, page: PendingPage) -> list[Wait]:
         """Return open approvals of live executions, newest first; one more if there are more."""
         return await self._driver.read(lambda: _pending(workspace_id, page))
+
+    async def awaited(self, workspace_id: str, page: AwaitedPage) -> list[Wait]:
+        """Return what waits for a person or a client, the first to expire first; one more."""
+        return await self._driver.read(lambda: read_awaited(workspace_id, page), snapshot=True)
+
+    async def open(self, workspace_id: str, execution_id: str, *, below: bool) -> list[Wait]:
+        """Return what an execution waits for of these, and with `below` what it has called."""
+        return await self._driver.read(lambda: read_open(workspace_id, execution_id, below=below))
+
+    async def one(self, workspace_id: str, execution_id: str, tool_call_id: str) -> Wait | None:
+        """Return the wait of a call, decided or not; None if there is none, or it is superseded."""
+        return await self._driver.read(lambda: read_wait(workspace_id, execution_id, tool_call_id))
 
     async def due(self, now: int, limit: int) -> list[tuple[str, Wait] | Unreadable]:
         """Return (workspace id, wait) of all due open waits, of all workspaces."""

@@ -44,6 +44,31 @@ class Waiting:
         return f"Without a decision it is {'approved' if self.wait.due_approved else 'denied'}"
 
     @property
+    def place(self) -> str:
+        """The path of its page, below the console's."""
+        return place_of(self.wait)
+
+    @property
+    def party(self) -> str:
+        """Who or what it waits for."""
+        match self.wait.kind:
+            case WaitKind.UNKNOWN_OUTCOME:
+                return "a person, who knows whether it ran"
+            case WaitKind.INPUT:
+                return "a person's input"
+            case WaitKind.CLIENT:
+                return "its client, which runs it"
+            case _:
+                return "a person's approval"
+
+    @property
+    def message(self) -> str:
+        """What its tool's server requests, in one line; empty if it requests nothing."""
+        request = self.wait.request
+        said = [] if request is None else [str(one["message"]) for one in request.shown()]
+        return first_line(" ".join(said))
+
+    @property
     def is_open(self) -> bool:
         """Whether it may be decided."""
         return self.wait.is_open and self.execution.status not in TERMINAL
@@ -54,6 +79,12 @@ class Waiting:
         if self.wait.decided_at is None:
             return ""
         return duration(max(0, self.wait.decided_at - self.wait.requested_at))
+
+
+def place_of(wait: Wait) -> str:
+    """Return the path of a wait's page, below the console's."""
+    screen = "calls" if wait.is_client else "approvals"
+    return f"{screen}/{wait.execution_id}/{wait.tool_call_id}"
 
 
 def waiting(wait: Wait, execution: Execution, agent: str, tool: ToolSpec | None) -> Waiting:

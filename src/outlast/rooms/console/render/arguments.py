@@ -98,17 +98,20 @@ def _json(value: Any) -> str:
 
 
 def sent(
-    fields: list[Field], form: Mapping[str, str], proposed: Mapping[str, Any]
+    fields: list[Field],
+    form: Mapping[str, str],
+    proposed: Mapping[str, Any],
+    prefix: str = PREFIX,
 ) -> dict[str, Any]:
     """Return the arguments of a form; a field that was not touched keeps its value.
 
     Raises NotArguments.
     """
     if not fields:
-        return _object(form.get(RAW), proposed)
+        return _object(form.get(RAW if prefix == PREFIX else prefix), proposed)
     found: dict[str, Any] = {}
     for field in fields:
-        text = form.get(PREFIX + field.name, field.text)
+        text = form.get(prefix + field.name, field.text)
         if text == field.text:
             if field.name in proposed:
                 found[field.name] = proposed[field.name]
@@ -150,17 +153,30 @@ def _loads(name: str, text: str) -> Any:
 
 
 def filled(
-    fields: list[Field], form: Mapping[str, str], problem: NotArguments | None
+    fields: list[Field],
+    form: Mapping[str, str],
+    problem: NotArguments | None,
+    prefix: str = PREFIX,
 ) -> list[Field]:
     """Return the fields as they were sent, with what is wrong."""
     return [
         replace(
             field,
-            text=form.get(PREFIX + field.name, field.text),
+            text=form.get(prefix + field.name, field.text),
             problem=problem.message if problem and problem.name == field.name else "",
         )
         for field in fields
     ]
+
+
+def value_of(text: str) -> Any:
+    """Return a text as JSON; what is none is a text, and nothing is null."""
+    if not text.strip():
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
 
 
 def difference(before: Any, after: Any) -> list[tuple[str, str]]:

@@ -97,6 +97,22 @@ ACTIONS: Final[dict[str, Action]] = {
         "outlast deny {execution} {tool_call} --reason 'too much'",
         'client.decide({execution}, {tool_call}, approved=False, reason="too much")',
     ),
+    "answer": Action(
+        "Give its result",
+        "POST",
+        _EXECUTION + "/client-calls/{tool_call}",
+        {"result": "done"},
+        "outlast executions answer {execution} {tool_call} --result '\"done\"'",
+        'client.answer({execution}, {tool_call}, "done")',
+    ),
+    "give_input": Action(
+        "Give its input",
+        "POST",
+        _EXECUTION + "/client-calls/{tool_call}",
+        {"result": {"action": "decline"}},
+        "outlast executions answer {execution} {tool_call} --decline",
+        'client.answer({execution}, {tool_call}, {{"action": "decline"}})',
+    ),
     "delete_conversation": Action(
         "Delete",
         "DELETE",

@@ -33,6 +33,8 @@ def sentence(  # noqa: PLR0911 - one per status
 
 def _running(found: Transcript) -> str:
     names = found.running
+    if found.open_calls and not names:
+        return _clients(found)
     if found.awaiting == Awaiting.TIME and not names:
         return "Waits for a point in time."
     if names:
@@ -47,7 +49,15 @@ def _suspended(found: Transcript) -> str:
     names = [ask.request.name for ask in found.open_asks]
     if names:
         return f"Waits for a person: {_list(names)}"
-    return "Waits for its client."
+    return _clients(found) if found.open_calls else "Waits for its client."
+
+
+def _clients(found: Transcript) -> str:
+    """Return what waits for a person's input, or else for a client."""
+    inputs = [call.request.name for call in found.open_calls if call.is_input]
+    if inputs:
+        return f"Waits for input: {_list(inputs)}"
+    return f"Waits for its client to run {_list([c.request.name for c in found.open_calls])}."
 
 
 def _took(found: Transcript) -> str:

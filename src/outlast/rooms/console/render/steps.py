@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from outlast.model.client_call import ClientCallAnswered, ClientCallRequested
 from outlast.model.event import (
     ApprovalRequested,
     ApprovalResolved,
@@ -41,6 +42,20 @@ class Ask:
 
 
 @dataclass(slots=True)
+class ClientAsk:
+    """A call that waits for its client's result or for a person's input, or has waited."""
+
+    request: ClientCallRequested
+    at: int
+    answer: ClientCallAnswered | None = None
+
+    @property
+    def is_input(self) -> bool:
+        """Whether the tool's server requests input."""
+        return self.request.input is not None
+
+
+@dataclass(slots=True)
 class Step:
     """One step: an answer of the model, or a tool call."""
 
@@ -56,6 +71,7 @@ class Step:
     arguments: dict[str, Any] = field(default_factory=dict)
     result: ToolFinished | None = None
     asks: list[Ask] = field(default_factory=list)
+    calls: list[ClientAsk] = field(default_factory=list)
     child: ChildStarted | None = None
     child_end: ChildFinished | None = None
     retries: list[str] = field(default_factory=list)
@@ -116,4 +132,5 @@ class Step:
         if self.result is not None:
             denied = self.asks and self.asks[-1].answer and not self.asks[-1].answer.approved
             return "denied" if denied else "failed" if self.result.is_error else "done"
-        return "waits" if self.open_ask is not None else "running"
+        open_calls = any(call.answer is None for call in self.calls)
+        return "waits" if open_calls or self.open_ask is not None else "running"

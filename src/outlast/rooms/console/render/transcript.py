@@ -36,7 +36,7 @@ from outlast.model.event import (
 from outlast.model.execution import TERMINAL, Status
 from outlast.model.wait import Awaiting
 from outlast.rooms.console.render.earlier import NOTHING, Earlier
-from outlast.rooms.console.render.steps import Ask, Part, Step
+from outlast.rooms.console.render.steps import Ask, ClientAsk, Part, Step
 
 _BY_THEMSELVES: Final = (Awaiting.CHILD, Awaiting.TIME)
 
@@ -108,6 +108,12 @@ class Transcript:
         return [ask for ask in asks if ask.answer is None]
 
     @property
+    def open_calls(self) -> list[ClientAsk]:
+        """The calls that wait for their client or for input now."""
+        calls = (call for step in self.ordered if not step.superseded for call in step.calls)
+        return [call for call in calls if call.answer is None]
+
+    @property
     def running(self) -> list[str]:
         """Names of the calls that run now."""
         steps = (step for step in self.ordered if step.is_tool and not step.superseded)
@@ -148,7 +154,7 @@ class Transcript:
             ):
                 self._move(entry.at, event)
             case ClientCallRequested() | ClientCallAnswered():
-                pass  # to a page, a call that the client runs is one that runs
+                self._add_client_call(entry.at, event)
         self.at = entry.at
 
     def _step(self, number: int, at: int) -> Step:
@@ -211,6 +217,25 @@ class Transcript:
             case _:
                 pass
 
+    def _add_client_call(self, at: int, event: ClientCallRequested | ClientCallAnswered) -> None:
+        if event.step <= self.earlier.step:
+            return
+        step = self._step(event.step, at)
+        self.changed.add(event.step)
+        self.moved = True
+        if isinstance(event, ClientCallRequested):
+            step.calls.append(ClientAsk(event, at))
+            return
+        for call in step.calls:
+            if call.answer is None and call.request.tool_call_id == event.tool_call_id:
+                call.answer = event
+        self._leave_suspension(at)
+
+    def _leave_suspension(self, at: int) -> None:
+        """Count as queued once nothing of this is open."""
+        if self.status is Status.SUSPENDED and not (self.open_asks or self.open_calls):
+            self._enter(Status.QUEUED, at)
+
     def _answer(self, at: int, event: ApprovalResolved) -> None:
         for step in self.steps.values():
             for ask in step.asks:
@@ -220,8 +245,7 @@ class Transcript:
                         step.arguments = event.parameters
                     self.changed.add(step.number)
         self.moved = True
-        if self.status is Status.SUSPENDED and not self.open_asks:
-            self._enter(Status.QUEUED, at)
+        self._leave_suspension(at)
 
     def _enter(self, status: Status, at: int) -> None:
         if status is not self.status:
@@ -249,7 +273,8 @@ class Transcript:
             case ExecutionResumed():
                 self._supersede(event)
                 self.failure = self.reason = self.output = None
-                self._enter(Status.SUSPENDED if self.open_asks else Status.QUEUED, at)
+                waits = self.open_asks or self.open_calls
+                self._enter(Status.SUSPENDED if waits else Status.QUEUED, at)
             case ExecutionReleased():
                 self._enter(Status.QUEUED, at)
             case ExecutionCompleted():

@@ -9,6 +9,7 @@ from outlast.rooms.console.routes import (
     approvals,
     assets,
     budgets,
+    calls,
     checkpoints,
     chosen,
     chosen_calls,
@@ -33,6 +34,7 @@ from outlast.rooms.console.routes import (
 PAGES: Final[tuple[Endpoint, ...]] = (
     *home.PAGES,
     *approvals.PAGES,
+    *calls.PAGES,
     *chosen_calls.PAGES,
     *executions.PAGES,
     *views.PAGES,

@@ -3,7 +3,6 @@
 from typing import Any, Final
 from urllib.parse import urlencode
 
-import orjson
 from starlette.responses import RedirectResponse, Response
 
 from outlast.http.call import Call
@@ -21,7 +20,7 @@ from outlast.model.ids import EXECUTION
 from outlast.model.wait import Decision, Wait, WaitKind
 from outlast.model.workspace import Scope
 from outlast.rooms.console.render import arguments
-from outlast.rooms.console.render.approvals import Waiting, wait_in, waiting
+from outlast.rooms.console.render.approvals import Waiting, place_of, wait_in, waiting
 from outlast.rooms.console.render.arguments import NotArguments
 from outlast.rooms.console.render.commands import commands
 from outlast.rooms.console.render.frame import ROOT
@@ -31,36 +30,49 @@ from outlast.rooms.console.routes.endpoints import page_at
 from outlast.rooms.console.routes.forms import Form, form_of
 from outlast.rooms.console.routes.transcripts import newest_of, transcript_of
 from outlast.services.all import Services
-from outlast.services.approvals import PendingPage
+from outlast.services.approvals import AwaitedPage
 
 _ROWS: Final = 20
 _COUNTED: Final = 99
+_PARTS: Final = 3
+_DIGITS: Final = 15
 _LAST_STEPS: Final = 3
 _LONGEST_REASON: Final = 2000
 _READ: Final = Scope.EXECUTIONS_READ
 
 
 async def approvals(call: Call, services: Services) -> Response:
-    """What waits for a person, newest first."""
-    execution_id, _, call_id = call.query_params.get("after", "").partition("/")
-    start = (execution_id, call_id) if execution_id and call_id else None
-    found, more = await services.approvals.pending(call.principal, PendingPage(_ROWS, start))
+    """What waits for a person or a client, the first to expire first."""
+    start = _place(call.query_params.get("after", ""))
+    found, more = await services.approvals.awaited(call.principal, AwaitedPage(_ROWS, start))
     rows = [await _waiting(call, services, wait) for wait in found]
-    older = f"{found[-1].execution_id}/{found[-1].tool_call_id}" if more and found else ""
+    last = found[-1] if more and found else None
     return page(
         call,
         "approvals.html",
         rows=rows,
-        older=urlencode({"after": older}) if older else "",
+        later=""
+        if last is None
+        else urlencode({"after": f"{last.due_at or ''}/{last.execution_id}/{last.tool_call_id}"}),
+        is_first=start is None,
         now=services.clock.now(),
         may_decide=Scope.APPROVALS_WRITE in call.principal.scopes,
         done=call.query_params.get("done", ""),
     )
 
 
+def _place(text: str) -> tuple[int | None, str, str] | None:
+    """Return the place in the list that an address has; None if it has none."""
+    parts = text.split("/")
+    if len(parts) != _PARTS or not (parts[0].isdigit() or not parts[0]):
+        return None
+    due, execution_id, call_id = parts
+    return int(due[:_DIGITS]) if due else None, execution_id, call_id
+
+
 async def count(call: Call, services: Services) -> Response:
     """How many wait, for the rail."""
-    found, _ = await services.approvals.pending(call.principal, PendingPage(_COUNTED + 1))
+    found, _ = await services.approvals.awaited(call.principal, AwaitedPage(_COUNTED + 1))
     said = f"{_COUNTED}+" if len(found) > _COUNTED else str(len(found) or "")
     return page(call, "approvals_count.html", count=said)
 
@@ -114,27 +126,19 @@ def _decision(form: Form, edited: dict[str, Any], wait: Wait) -> Decision:
         case "deny":
             return Decision(approved=False, reason=reason)
         case "ran":
-            return Decision(approved=True, reason=reason, result=_result(form.get("result")))
+            return Decision(
+                approved=True, reason=reason, result=arguments.value_of(form.get("result"))
+            )
         case _:
             raise NotArguments("", "Choose what to do.")
 
 
-def _result(text: str) -> Any:
-    """Return a result as JSON; what is none is a text."""
-    if not text.strip():
-        return None
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
-
-
 async def _next(call: Call, services: Services, done: str) -> Response:
     """Lead to the next call that waits, else to the empty list."""
-    found, _ = await services.approvals.pending(call.principal, PendingPage(1))
+    found, _ = await services.approvals.awaited(call.principal, AwaitedPage(1))
     there = f"{ROOT}/approvals"
     if found:
-        there += f"/{found[0].execution_id}/{found[0].tool_call_id}"
+        there = f"{ROOT}/{place_of(found[0])}"
     return RedirectResponse(call.link(f"{there}?done={done}"), 303)
 
 
@@ -142,8 +146,9 @@ async def _found(call: Call, services: Services) -> Waiting:
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
     wanted = call.path_text("toolCallId", ApprovalNotFound)
     view = await services.lists.row(call.principal, execution_id)
-    wait = next((one for one in view.approvals if one.tool_call_id == wanted), None)
-    if wait is None:  # an execution that has ended: its log knows
+    wait = await services.approvals.one(call.principal, execution_id, wanted)
+    wait = wait if wait is not None and wait.is_approval else None
+    if wait is None:  # one that was rolled back: its log knows
         read = await transcript_of(call, services, view.execution)
         wait = wait_in(read, view.execution.id, wanted)
     if wait is None:

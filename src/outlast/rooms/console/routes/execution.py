@@ -11,6 +11,7 @@ from outlast.model.event import START
 from outlast.model.execution import Execution
 from outlast.model.ids import EXECUTION
 from outlast.model.workspace import Scope
+from outlast.rooms.console.render.approvals import Waiting, waiting
 from outlast.rooms.console.render.commands import commands
 from outlast.rooms.console.render.earlier import NOTHING, Earlier
 from outlast.rooms.console.render.executions import Branch, row, tree_below
@@ -25,9 +26,10 @@ from outlast.rooms.console.routes.task import task_page
 from outlast.rooms.console.routes.transcripts import PAGE, newest_of, steps_between
 from outlast.rooms.console.stream import head_of, stream_of
 from outlast.services.all import Services
-from outlast.services.executions import ExecutionFilter, Page
+from outlast.services.executions import ExecutionFilter, ExecutionView, Page
 
 _TREE: Final = 200
+_WAITS: Final = 20
 _DIGITS: Final = 9
 _LONGEST_REASON: Final = 500
 _READ: Final = Scope.EXECUTIONS_READ
@@ -57,6 +59,7 @@ async def execution(call: Call, services: Services) -> Response:
         shown=shown,
         chosen=next((one for one in shown.steps if one.number == chosen), None),
         tree=await _tree(call, services, found),
+        waits=await _waits(call, services, view),
         may_stop=_EXECUTE in call.principal.scopes,
         runs_again=not found.is_purged,
     )
@@ -73,6 +76,14 @@ async def step(call: Call, services: Services) -> Response:
     if chosen is None:
         raise NotFound
     return page(call, "step.html", execution=view.execution, chosen=chosen)
+
+
+async def awaited(call: Call, services: Services) -> Response:
+    """What it waits for now, for a page that is open."""
+    view = await services.lists.row(call.principal, _id(call))
+    waits = await _waits(call, services, view)
+    now = services.clock.now()
+    return page(call, "waits.html", execution=view.execution, waits=waits, now=now)
 
 
 async def live(call: Call, services: Services) -> Response:
@@ -167,6 +178,12 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
 
 
+async def _waits(call: Call, services: Services, view: ExecutionView) -> list[Waiting]:
+    """Return what it waits for, of a person or its client."""
+    found = await services.approvals.open_of(call.principal, view.execution)
+    return [waiting(wait, view.execution, view.agent, None) for wait in found[:_WAITS]]
+
+
 async def _tree(call: Call, services: Services, found: Execution) -> list[Branch]:
     """Return what it has called, and those have."""
     if not found.children:
@@ -185,6 +202,7 @@ _AT: Final = "/executions/{executionId}"
 PAGES: Final = (
     page_at(_AT, execution, "Execution", scope=_READ),
     page_at(f"{_AT}/steps/{{number}}", step, "Step", scope=_READ),
+    page_at(f"{_AT}/waits", awaited, "Waits", scope=_READ),
     page_at(f"{_AT}/live", live, "Live", scope=_READ),
     page_at(f"{_AT}/pause", pause, "Pause", scope=_EXECUTE, method="POST"),
     page_at(f"{_AT}/resume", resume, "Resume", scope=_EXECUTE, method="POST"),
