@@ -255,6 +255,11 @@ async def test_after_a_kill_a_destructive_call_that_asks_is_for_a_person(
     await answer(server, execution_id, pending, "cancel")
     ended = await until_status(server, execution_id, "completed", "failed")
     assert ended["output"] == '{"result":"cancel"}'
+    shown = (await server.http.get(f"/v1/executions/{execution_id}/stream")).text
+    frames = [
+        shown.count(f'"type":"{name}"') for name in ("input_requested", "client_call_answered")
+    ]
+    assert frames == [2, 2], "what was requested before the kill is awaited no more"
 
 
 async def test_after_a_kill_a_read_only_call_asks_again(

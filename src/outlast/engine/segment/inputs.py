@@ -121,9 +121,9 @@ def is_lost(wait: Wait) -> bool:
     return wait.request.live or (not wait.is_open and wait.begun_at is not None)
 
 
-def closed(wait: Wait, at: int) -> Wait:
-    """Return the wait of a call that is lost and runs again, decided: nothing is awaited."""
+def closed(wait: Wait, at: int) -> Wait | None:
+    """Return the wait of a call that is lost, decided: nothing is awaited; None if nothing was."""
     if wait.request is None or not wait.is_open:
-        return wait
+        return None
     result = wait.request.cancelled()
     return replace(wait, decided_at=at, approved=True, result=result, has_result=True)

@@ -128,13 +128,15 @@ class PendingCalls:
             known = segment.waits.get(call.id)
             if known is not None and not _was_begun(known):
                 continue  # it waits, or the decision was not applied yet
+            ended = None if known is None else closed(known, now)
+            if ended is not None:
+                events.append(answered(ended))
             if call.id in segment.handles or repeatable(agent.spec, call):
                 events.append(StepRetried(number, CRASHED))
                 if known is not None:
                     segment.approved[call.id] = known.arguments
-                    if (ended := closed(known, now)) is not known:
-                        again.append(ended)
-                        events.append(answered(ended))
+                if ended is not None:
+                    again.append(ended)
             else:
                 question = _unknown(segment, number, call, now)
                 questions.append(question)
