@@ -16,6 +16,10 @@ WRONG = {
     "Europe/Berlin",
     "{times: [9:00]}": "times: '9:00' is not a time like 09:00",
     "{times: [09:00], tasksPerDay: 2}": "tasksPerDay: 2, and 1 times; leave one of them out",
+    "{cron: '@daily', budget: {maxCredits: 1.0e+10}}": "budget.maxCredits: must be at most "
+    "9000000000.0, not 10000000000.0",
+    "{cron: '@daily', budget: {maxSteps: 1000000000000000000}}": "budget.maxSteps: must be at "
+    "most 9007199254740992, not 1000000000000000000",
     "{cron: '@daily', timeZone: UTC}": "timeZone: unknown key; did you mean timezone?",
 }
 

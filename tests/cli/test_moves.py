@@ -76,6 +76,8 @@ def test_usage_is_shown_by_agent_and_as_json_and_budgets_are_set_and_removed(
     assert [one["max"]["steps"] for one in shown] == [9]
     assert outlast("budgets", "list")[1] == out, "by default as lines"
     assert outlast("budgets", "set", "workspace")[0] == 2, "a budget needs a bound"
+    code, _, refusal = outlast("budgets", "set", "workspace", "--max-credits", "inf")
+    assert (code, "--max-credits must be" in refusal) == (2, True), "no number of credits"
     assert outlast("budgets", "set", "shop", "--max-steps", "9")[0] == 1
     assert outlast("budgets", "list", "--kind", "week")[0] == 2
     assert outlast("budgets", "remove", "workspace")[:2] == (

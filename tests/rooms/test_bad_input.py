@@ -62,6 +62,12 @@ def deep(levels: int) -> bytes:
             "invalid_request",
             "budget.maxSteps",
         ),
+        (
+            b'{"input":"Hi","budget":{"maxCredits":1e10}}',
+            422,
+            "invalid_field_value",
+            "budget.maxCredits",
+        ),
         (b'{"input":"Hi","memoryStores":"mem_1"}', 422, "invalid_field_value", "memoryStores"),
         (
             b'{"input":"Hi","memoryStores":["mem_1"]}',

@@ -100,6 +100,7 @@ async def test_null_removes_and_a_wrong_budget_is_refused(house: Api) -> None:
         ("workspace", {"maxTokens": -1}, (422, "invalid_field_value")),
         ("workspace", {"maxTokens": 1, "timeZone": "Mars/Base"}, (422, "invalid_field_value")),
         ("workspace", {"maxTokens": 1, "timeZone": "../etc/passwd"}, (422, "invalid_field_value")),
+        ("workspace", {"maxTokens": 1, "timeZone": "localtime"}, (422, "invalid_field_value")),
         ("workspace", {"maxTokens": 1, "period": "week"}, (422, "invalid_field_value")),
         ("shop", {"maxTokens": 1}, (404, "budget_not_found")),
         ("key_01kj9pwe00e008000000000005", {"maxTokens": 1}, (404, "key_not_found")),

@@ -7,7 +7,8 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic.alias_generators import to_camel, to_snake
 
 from outlast.agents.problem import Problem
-from outlast.agents.tools.kind import Count, Entry, Seconds
+from outlast.agents.tools.kind import Count, Entry
+from outlast.model.budget import MOST_BOUND
 from outlast.model.error import InvalidField, MissingField
 from outlast.model.execution import Budget
 from outlast.model.explain import explain
@@ -27,11 +28,15 @@ Moment = Annotated[int, BeforeValidator(moment)]
 """ISO 8601, as milliseconds."""
 
 
+_Count = Annotated[Count, Field(le=2**53)]
+_Amount = Annotated[float, Field(gt=0, le=MOST_BOUND)]
+
+
 class BudgetEntry(Entry):
-    max_tokens: Count | None = None
-    max_credits: Annotated[float, Field(gt=0)] | None = None
-    max_steps: Count | None = None
-    max_seconds: Seconds | None = None
+    max_tokens: _Count | None = None
+    max_credits: _Amount | None = None
+    max_steps: _Count | None = None
+    max_seconds: _Amount | None = None
 
 
 class ScheduleEntry(Entry):

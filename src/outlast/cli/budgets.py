@@ -7,6 +7,7 @@ from typer import Argument, Option, Typer, echo
 from outlast.cli.options import AsJson, require_one_of
 from outlast.cli.output import note, write_json, write_table
 from outlast.cli.through import Server, through_server
+from outlast.model.budget import MOST_BOUND
 
 budgets = Typer(
     help="Budgets of workspace, keys, conversations: list, set, remove.",
@@ -51,11 +52,15 @@ def set_budget(
     *,
     owner: Owner,
     max_tokens: Annotated[int | None, Option(min=0, help="Maximum tokens.")] = None,
-    max_credits: Annotated[float | None, Option(min=0, help="Maximum credits.")] = None,
+    max_credits: Annotated[
+        float | None, Option(min=0, max=MOST_BOUND, help="Maximum credits.")
+    ] = None,
     max_steps: Annotated[
         int | None, Option(min=0, help="Maximum model requests and tool calls.")
     ] = None,
-    max_seconds: Annotated[float | None, Option(min=0, help="Maximum seconds of work.")] = None,
+    max_seconds: Annotated[
+        float | None, Option(min=0, max=MOST_BOUND, help="Maximum seconds of work.")
+    ] = None,
     period: Annotated[str, Option(help="none, day or month: how often it begins anew.")] = "none",
     time_zone: Annotated[str, Option(help="Where days and months begin.")] = "UTC",
     json: AsJson = False,
@@ -92,13 +97,15 @@ def _rows(budget: dict[str, Any]) -> list[list[object]]:
     return [
         [
             budget["owner"],
-            f"{budget['max'][unit]:.15g} {unit}",
-            f"{budget['spent'][unit]:.9g}",
-            f"{budget['reserved'][unit]:.9g}",
-            f"{budget['remaining'][unit]:.9g}",
+            f"{_shown(budget['max'][unit])} {unit}",
+            *(_shown(budget[which][unit]) for which in ("spent", "reserved", "remaining")),
             budget["period"],
             budget["resetsAt"] or "-",
         ]
         for unit in _UNITS
         if budget["max"][unit] is not None
     ]
+
+
+def _shown(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:.15g}"

@@ -19,6 +19,8 @@ from outlast.model.price import credits_of
 
 LEAST_OUTPUT: Final = 256
 """Minimum tokens of an answer for which a request is made."""
+MOST_BOUND: Final = 9_000_000_000
+"""Highest bound of credits, and of seconds: keeps every sum of billionths inside 64 bits."""
 MOST_OUTPUT: Final = 16_384
 """Maximum tokens that are reserved for an answer whose length is not bounded."""
 

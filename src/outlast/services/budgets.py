@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from outlast.model import ids
 from outlast.model.budget import Bounds, BudgetKind, OwnedBudget, Period
@@ -15,6 +14,7 @@ from outlast.model.error import (
     InvalidId,
     KeyNotFound,
 )
+from outlast.model.timetable import UnknownZone, zone_of
 from outlast.model.workspace import Principal, Scope
 from outlast.services.keys import Keys
 from outlast.store.budgets.read import BudgetPage
@@ -146,8 +146,8 @@ def _require_own(owner: str) -> None:
 
 def _require_zone(name: str) -> None:
     try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        zone_of(name)
+    except UnknownZone as error:
         raise InvalidField(
             f"{name[:80]!r} is not a time zone such as Europe/Berlin.", param="timeZone"
         ) from error

@@ -17,6 +17,7 @@ from outlast.http.parameters import (
     User,
 )
 from outlast.model import ids
+from outlast.model.budget import MOST_BOUND
 from outlast.model.error import (
     CheckpointNotFound,
     ConversationNotFound,
@@ -52,7 +53,7 @@ class BudgetBody(BaseModel):
     model_config = BODY
 
     max_tokens: Annotated[int, Field(ge=1, le=_MOST)] | None = None
-    max_credits: Annotated[float, Field(gt=0, le=_MOST)] | None = None
+    max_credits: Annotated[float, Field(gt=0, le=MOST_BOUND)] | None = None
     max_steps: Annotated[int, Field(ge=1, le=_MOST)] | None = None
     max_seconds: Annotated[float, Field(gt=0, le=_MOST)] | None = None
 

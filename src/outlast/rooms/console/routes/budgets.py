@@ -6,7 +6,7 @@ from typing import Final
 from starlette.responses import RedirectResponse, Response
 
 from outlast.http.call import Call
-from outlast.model.budget import Bounds, Period
+from outlast.model.budget import MOST_BOUND, Bounds, Period
 from outlast.model.error import BudgetNotFound, InvalidField
 from outlast.model.price import NANO
 from outlast.model.workspace import Scope
@@ -19,7 +19,6 @@ from outlast.services.all import Services
 from outlast.services.budgets import BudgetPage, SetBudget, owner_of
 
 _ROWS: Final = 50
-_MOST: Final = 9_000_000_000
 _LONGEST_ZONE: Final = 64
 _READ: Final = Scope.EXECUTIONS_READ
 _MANAGE: Final = Scope.KEYS_MANAGE
@@ -126,8 +125,8 @@ def _number(text: str, word: str) -> Decimal | None:
         found = Decimal(text.strip().replace(",", ""))
     except InvalidOperation as error:
         raise InvalidField(f"{word}: this is not a number.", param=word) from error
-    if not found.is_finite() or not 0 <= found <= _MOST:
-        raise InvalidField(f"{word}: a number from 0 to {_MOST:,}.", param=word)
+    if not found.is_finite() or not 0 <= found <= MOST_BOUND:
+        raise InvalidField(f"{word}: a number from 0 to {MOST_BOUND:,}.", param=word)
     return found
 
 

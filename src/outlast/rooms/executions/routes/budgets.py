@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from outlast.http.call import Call
 from outlast.http.endpoint import Answer, Endpoint
 from outlast.http.spool import json_response
-from outlast.model.budget import Amounts, Bounds, BudgetKind, OwnedBudget, Period
+from outlast.model.budget import MOST_BOUND, Amounts, Bounds, BudgetKind, OwnedBudget, Period
 from outlast.model.clock import iso, iso_or_none
 from outlast.model.error import BudgetNotFound, InvalidField
 from outlast.model.price import NANO, credits_of
@@ -20,8 +20,6 @@ from outlast.services.all import Services
 from outlast.services.budgets import BudgetPage, SetBudget
 
 _OWNER: Final = {"owner": "`workspace`, or the id of a key, a conversation or an execution."}
-_MOST: Final = 9_000_000_000
-"""Highest bound: keeps every sum of billionths inside 64 bits."""
 _MOST_TOKENS: Final = 10**15
 _LONGEST_ZONE: Final = 64
 
@@ -48,10 +46,10 @@ class SetBudgetBody(BaseModel):
     )
 
     max_tokens: Annotated[int, Field(ge=0, le=_MOST_TOKENS)] | None = None
-    max_credits: Annotated[float, Field(ge=0, le=_MOST)] | None = None
+    max_credits: Annotated[float, Field(ge=0, le=MOST_BOUND)] | None = None
     max_steps: Annotated[int, Field(ge=0, le=_MOST_TOKENS)] | None = None
     max_seconds: Annotated[
-        Annotated[float, Field(ge=0, le=_MOST)] | None,
+        Annotated[float, Field(ge=0, le=MOST_BOUND)] | None,
         Field(description="Time in which anything works; of keys and the workspace, all of it."),
     ] = None
     period: Annotated[
