@@ -7,7 +7,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install demo test test-fast test-newest hostile check format lock docs bench sbom clean
+.PHONY: help install demo test test-fast test-newest hostile check format lock docs pictures bench sbom clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -69,7 +69,11 @@ lock: | $(filter .tools/bin/uv,$(UV)) ## write requirements.lock anew
 docs: | $(filter .tools/bin/uv,$(UV)) ## the documents as a site, in site/
 	@$(UV) tool run --quiet --from mkdocs==1.6.1 mkdocs build --quiet --strict
 
-bench: $(STAMP) ## the figures on SQLite and on Postgres, as ratios against baselines measured in the same run
+pictures: $(STAMP) ## the documents' pictures anew, by the tests that walk through the console in Chromium
+	@OUTLAST_PICTURES=docs/images $(BIN)/python -m pytest tests/rooms/console/test_browser.py \
+	  -k "killed or rolled_back or arguments or chat"
+
+bench: $(STAMP) ## the figures on S.PHONY: help install demo test test-fast test-newest hostile check format lock docs pictures benchLite and on Postgres, as ratios against baselines measured in the same run
 	@$(BIN)/python -m bench
 
 sbom: | $(filter .tools/bin/uv,$(UV)) ## sbom.json: a CycloneDX bill of what requirements.lock names

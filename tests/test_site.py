@@ -54,6 +54,14 @@ def test_every_link_and_anchor_leads_somewhere(page: Path) -> None:
             assert anchor in anchors(place), f"{target}#{anchor}"
 
 
+def test_every_picture_is_taken_by_a_test_and_shown() -> None:
+    files = {path.stem for path in (DOCS / "images").iterdir()}
+    journeys = (ROOT / "tests" / "rooms" / "console" / "test_browser.py").read_text()
+    assert set(re.findall(r'picture\(at, "([\w-]+)"\)', journeys)) == files
+    shown = "".join(page.read_text() for page in DOCS.glob("*.md"))
+    assert set(re.findall(r"!\[[^\]]+\]\(images/([\w-]+)\.png\)", shown)) == files
+
+
 def anchors(page: Path) -> set[str]:
     titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {_PUNCTUATION.sub("", title.lower()).replace(" ", "-") for title in titles}

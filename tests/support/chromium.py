@@ -15,11 +15,14 @@ from tests.support.waiting import BOUND
 
 SHOTS: Final = os.environ.get("OUTLAST_SCREENSHOTS", "")
 """A folder to keep pictures of every screen in, for people to look at."""
+PICTURES: Final = os.environ.get("OUTLAST_PICTURES", "")
+"""The folder of the documents' pictures, which `make pictures` takes anew."""
 _FLAGS: Final = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic")
 _LISTEN: Final = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
 """
+_CLOSE: Final = "document.querySelectorAll('details').forEach((one) => { one.open = false })"
 
 
 @asynccontextmanager
@@ -79,6 +82,13 @@ async def sign_in(at: Visit, path: str = "/console") -> None:
     await at.page.get_by_label("API key").fill(API_KEY)
     await at.page.get_by_role("button", name="Sign in").click()
     await at.page.wait_for_url(lambda url: "/sign-in" not in url)
+
+
+async def picture(at: Visit, name: str) -> None:
+    """Take a picture of the window for the documents, where they are wanted; details are closed."""
+    if PICTURES:
+        await at.page.evaluate(_CLOSE)
+        await at.page.screenshot(path=f"{PICTURES}/{name}.png", animations="disabled")
 
 
 async def examine(at: Visit, name: str, path: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import Route, expect
 
-from tests.support.chromium import chromium, examine, examine_here, sign_in, visit
+from tests.support.chromium import chromium, examine, examine_here, picture, sign_in, visit
 from tests.support.console_server import reaches, url_of
 from tests.support.processes import CountingToolServer, ServerProcess
 from tests.support.waiting import BOUND
@@ -24,6 +24,7 @@ async def test_a_run_is_watched_live_over_a_killed_server_and_its_text_is_the_ap
         await expect(at.page.locator("#live-state")).to_have_text("live")
         await server.kill()
         await expect(at.page.locator("#live-state")).to_have_text("reconnecting")
+        await picture(at, "killed")
         await server.start()
         await expect(at.page.locator("#head")).to_have_attribute("data-status", "completed")
         await expect(at.page.locator("#live-state")).to_have_text("ended")
@@ -87,6 +88,7 @@ async def test_a_step_is_rolled_back_after_a_look_at_what_that_means(
                 await page.get_by_role("link", name="Roll back to here…").click()
                 await expect(page.locator("main")).to_contain_text("2 steps (1 tool call)")
                 await expect(page.locator("main")).to_contain_text("What is not taken back")
+                await picture(at, "roll-back")
                 await page.get_by_role("button", name="Roll back to step 1").click()
                 await page.wait_for_url(f"**/console/executions/{run}")
                 await reaches(server, run, "completed")
@@ -300,6 +302,7 @@ async def test_a_call_is_approved_with_other_arguments(
         await page.get_by_label("notify").select_option("yes")
         await page.get_by_role("button", name="Review changes").click()
         await expect(page.locator(".diff ins").first).to_contain_text('"amount": 10')
+        await picture(at, "approval")
         await page.get_by_role("button", name="Approve with these changes").click()
         await expect(page.get_by_role("heading", level=2)).to_have_text("Nothing waits for you")
         await reaches(server, run, "completed")
@@ -352,4 +355,5 @@ async def test_a_chat_streams_asks_and_goes_on(
         await expect(page.locator(".answer")).to_have_count(1)
         await expect(page.locator("#head")).to_have_attribute("data-status", "completed")
         await expect(page.locator(".send button")).to_have_text("Send")
+        await picture(at, "playground")
         await examine(at, "chat", page.url.removeprefix(at.url))

@@ -25,6 +25,8 @@ async def test_every_document_is_a_page_and_every_link_leads_to_an_anchor(api: A
         article = re.search(r"<article.*?</article>", page, re.DOTALL)
         assert article
         assert len(re.findall("<h1", page)) == 1, name
+        assert "<img" not in article[0], name
+        assert "<p></p>" not in article[0], name
         for href in re.findall(r'href="([^"]+)"', article[0]):
             if re.match(r"https?:|mailto:", href):
                 continue

@@ -20,6 +20,7 @@ _PLACES: Final = (_ROOM / "help", _ROOM.parents[3] / "docs")
 _FIRST: Final = ("start", "console", "words", "agents", "http", "commands", "operations")
 """Documents in the order of the list; the others follow by name."""
 _OUTSIDE: Final = ("http", "https", "mailto")
+_PARAGRAPH: Final = ("paragraph_open", "inline", "paragraph_close")
 _TITLE: Final = "h1"
 _SUBTITLE: Final = "h2"
 
@@ -65,7 +66,7 @@ def rendered(name: str, root: str) -> HelpPage:
 
     known = documents()[name]
     parser = _parser()
-    tokens = parser.parse(known.path.read_text(encoding="utf-8"))
+    tokens = _without_pictures(parser.parse(known.path.read_text(encoding="utf-8")))
     base = posixpath.dirname(name.replace("-", "/", 1)) if name.startswith("decisions-") else ""
     headings = list(_headings(tokens))
     for token in tokens:
@@ -86,7 +87,7 @@ def sections(name: str, root: str) -> "dict[str, Markup]":
     if (known := documents().get(name)) is None:
         return {}
     parser = _parser()
-    tokens = parser.parse(known.path.read_text(encoding="utf-8"))
+    tokens = _without_pictures(parser.parse(known.path.read_text(encoding="utf-8")))
     found: dict[str, list[Token]] = {}
     inside: list[Token] = []
     for at, token in enumerate(tokens):
@@ -113,6 +114,20 @@ def _parser() -> "MarkdownIt":
 
 def _open_table(*_: Any) -> str:
     return '<div class="wide" tabindex="0" role="group" aria-label="Table"><table>\n'
+
+
+def _without_pictures(tokens: "Sequence[Token]") -> "list[Token]":
+    """Return the tokens without paragraphs that are a picture: who reads here can see the thing."""
+    left: list[Token] = []
+    for at, token in enumerate(tokens):
+        around = tokens[max(0, at - 1) : at + 2]
+        if not any(_is_picture(one) for one in around if token.type in _PARAGRAPH):
+            left.append(token)
+    return left
+
+
+def _is_picture(token: "Token") -> bool:
+    return [child.type for child in token.children or ()] == ["image"]
 
 
 def _headings(tokens: "Sequence[Token]") -> Iterator[tuple[str, str]]:
