@@ -292,9 +292,10 @@ class Moves:
             live = [row for row in await server.rows() if row.status not in TERMINAL]
             if not live:
                 return
-            for question in await server.questions():
+            questions, calls = await server.questions(), await self._awaited()
+            for question in questions:
                 await self._decide(question, "approve")
-            for call in await self._awaited():
+            for call in calls:
                 await server.act(self._answering(call, "result"))
             for row in live:
                 if row.status is Status.PAUSED:

@@ -27,13 +27,14 @@ TOOLS = (
     tool("tip", Effect.DESTRUCTIVE, approval=True, expiry=Expiry(EXPIRES)),
     tool("break"),
     tool("quiz"),
+    tool("sign", Effect.DESTRUCTIVE),
     tool("book", Effect.DESTRUCTIVE, approval=True),
     client_tool("locate", timeout=EXPIRES),
 )
 DECLARED = (ClientTool("show", "Does show.", {"type": "object"}, EXPIRES),)
 """Tools that requests declare, whose client runs them as it runs `locate`."""
 BY_CLIENT = frozenset({"locate", "show"})
-NEEDING = frozenset({"quiz", "book"})
+NEEDING = frozenset({"quiz", "sign", "book"})
 """Tools whose server needs a person's input before they have their effect.
 
 A gated call of one is held open by the server while it waits for input.

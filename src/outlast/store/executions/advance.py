@@ -1,6 +1,6 @@
 """Transactions that change an execution: advance, append text, cancel, fail."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
@@ -104,6 +104,8 @@ def advance(move: Advance) -> Transaction[Advanced]:
         move = replace(move, events=(yield from _with_spent(move)))
     moved = yield from _moved(move)
     entries = yield from append_behind(moved.end, before.id, after.segment, entries_of(move))
+    cuts = after.status in _CUTTING or moved.cancel_requested
+    own = (yield from withdrawn((before,))) if cuts and before.root_id is not None else []
     yield from recorded(move)
     effects = (yield from insert_children(move)) if move.children else NOTHING
     after = yield from _as_decided(move)
@@ -121,7 +123,9 @@ def advance(move: Advance) -> Transaction[Advanced]:
     if ended:
         effects += yield from _end(before, after, moved)
         if after.root_id is not None and after.status in _CUTTING:
-            effects += yield from _withdrawn(move, after, effects.ended)
+            withdrawals = [*own, *(yield from withdrawn(effects.ended))]
+            passed = yield from tell_root(after, withdrawals, after.updated_at)
+            effects += Effects(tuple(passed))
     elif after.tool_call_id is not None:
         effects += yield from _passed_up(move, after)
     for wanted in move.memory:
@@ -239,17 +243,6 @@ def _end(before: Execution, execution: Execution, moved: "_Moved") -> Part[Effec
         return NOTHING
     following = yield from next_turn(execution.workspace_id, execution.conversation_id, at)
     return Effects(following.committed, following.runnable)
-
-
-def _withdrawn(move: Advance, execution: Execution, below: Sequence[Execution]) -> Part[Effects]:
-    """Tell the root that nothing waits for a person any more in what has ended.
-
-    The waits of calls that the end itself has cut off were never requested.
-    """
-    cut = {(execution.id, wait.tool_call_id) for wait in move.waits}
-    found = yield from withdrawn((execution, *below))
-    events = [one for one in found if (one.execution_id, one.tool_call_id) not in cut]
-    return Effects(tuple((yield from tell_root(execution, events, execution.updated_at))))
 
 
 def only_begins(move: Advance) -> bool:
