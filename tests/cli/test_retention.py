@@ -74,6 +74,6 @@ def test_a_file_in_use_is_not_vacuumed(outlast: Outlast, command_line: CommandLi
 @pytest.mark.only(POSTGRESQL)
 def test_on_postgres_a_vacuum_is_a_statement_to_run(outlast: Outlast) -> None:
     code, out, _ = outlast("vacuum")
-    assert (code, out.startswith("VACUUM (ANALYZE) executions, steps, events")) == (0, True)
+    assert (code, out) == (0, "VACUUM (ANALYZE);\n"), "of all tables: memory stores' too"
     assert outlast("workspaces", "create", "acme")[0] == 0
     assert outlast("purge")[1] == "deleted: conversations 0, executions emptied 0\n"

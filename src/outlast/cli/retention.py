@@ -16,7 +16,7 @@ from outlast.settings import Settings
 _BATCH = 20
 """Conversations that are deleted before their content is."""
 _MEBIBYTE = 1024 * 1024
-_POSTGRES = "VACUUM (ANALYZE) executions, steps, events, checkpoints, waits, conversations;"
+_POSTGRES = "VACUUM (ANALYZE);"
 
 
 @with_settings("data_dir", "database_url", "database_direct_url")
@@ -56,7 +56,10 @@ def vacuum(chosen: Settings) -> None:
     if chosen.on_postgres:
         note("Autovacuum does it on Postgres. To do it now, as the owner of the tables:")
         echo(_POSTGRES)
-        note("VACUUM FULL gives the space back to the disk, and locks the tables meanwhile.")
+        note(
+            "VACUUM FULL gives the space back to the disk, leaves nothing of deleted rows in the "
+            "tables' files, and locks the tables meanwhile."
+        )
         return
     from outlast.store.sqlite.vacuum import vacuum
 
