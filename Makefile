@@ -68,6 +68,7 @@ lock: | $(filter .tools/bin/uv,$(UV)) ## write requirements.lock anew
 
 docs: | $(filter .tools/bin/uv,$(UV)) ## the documents as a site, in site/
 	@$(UV) tool run --quiet --from mkdocs==1.6.1 mkdocs build --quiet --strict
+	@cp docs/*.md site/ # for machines: what llms.txt names
 
 pictures: $(STAMP) ## the documents' pictures anew, by the tests that walk through the console in Chromium
 	@OUTLAST_PICTURES=docs/images $(BIN)/python -m pytest tests/rooms/console/test_browser.py \

@@ -24,6 +24,8 @@ TESTS: Final = (
     "tests/rooms/test_document.py",
     "tests/cli/test_first_process.py",
 )
+OPTIONS: Final = ("--database", "sqlite", "--processes", "2", "-p", "no:cacheprovider")
+"""The cache is that of the whole run, which may go on at the same time."""
 PACKAGES: Final = ("pytest", "hypothesis", "openapi-spec-validator")
 """What the tests need beside the server."""
 
@@ -46,8 +48,8 @@ def main() -> int:
     lock = ["--constraint", str(ROOT / "requirements.lock")]
     what = ["--editable", f"{ROOT}[postgres]", *PACKAGES]
     subprocess.run([uv, "pip", "install", *target, *lock, *what], check=True)
-    command = [str(place / "bin" / "python"), "-m", "pytest", "--processes", "2", *TESTS]
-    return subprocess.run([*command, "--database", "sqlite"], cwd=ROOT, check=False).returncode
+    command = [str(place / "bin" / "python"), "-m", "pytest", *OPTIONS, *TESTS]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def newest() -> tuple[tuple[int, int], str] | None:
