@@ -1,6 +1,7 @@
 """What a page's actions are as curl, on the command line, and in Python; the key is a variable."""
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
@@ -23,6 +24,7 @@ class Action(NamedTuple):
 
 
 _EXECUTION: Final = "/v1/executions/{execution}"
+_BUDGET: Final = "/v1/budgets/{owner}"
 _SCHEDULE: Final = "/v1/schedules/{schedule}"
 ACTIONS: Final[dict[str, Action]] = {
     "execute": Action(
@@ -145,6 +147,22 @@ ACTIONS: Final[dict[str, Action]] = {
         "outlast schedules resume {schedule}",
         "client.resume_schedule({schedule})",
     ),
+    "set_budget": Action(
+        "Set",
+        "PUT",
+        _BUDGET,
+        {"maxCredits": 5},
+        "outlast budgets set {owner} --max-credits 5",
+        'client.set_budget({owner}, {{"maxCredits": 5}})',
+    ),
+    "remove_budget": Action(
+        "Remove",
+        "DELETE",
+        _BUDGET,
+        None,
+        "outlast budgets remove {owner}",
+        "client.remove_budget({owner})",
+    ),
     "revoke": Action(
         "Revoke",
         "DELETE",
@@ -170,6 +188,15 @@ def commands(call: Call, names: list[str], **ids: str) -> list[Commands]:
     """Return the named actions with their ids."""
     url = f"{call.scope['scheme']}://{call.headers.get('host', '')}{call.link('')}"
     return [_commands(url, ACTIONS[name], ids) for name in names]
+
+
+def commands_of_each(call: Call, name: str, each: Iterable[dict[str, str]]) -> list[Commands]:
+    """Return one action on each of several things, a line for each; none if there is none."""
+    made = [one for ids in each for one in commands(call, [name], **ids)]
+    if not made:
+        return []
+    lines = zip(*((one.curl, one.command, one.python) for one in made), strict=True)
+    return [Commands(made[0].name, *("\n".join(texts).strip() for texts in lines))]
 
 
 def _commands(url: str, action: Action, ids: dict[str, str]) -> Commands:

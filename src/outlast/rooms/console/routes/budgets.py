@@ -10,7 +10,13 @@ from outlast.model.budget import MOST_BOUND, Bounds, Period
 from outlast.model.error import BudgetNotFound, InvalidField
 from outlast.model.price import NANO
 from outlast.model.workspace import Scope
-from outlast.rooms.console.render.budgets import BOUNDS, empty_budget, shown_budget
+from outlast.rooms.console.render.budgets import (
+    BOUNDS,
+    ShownBudget,
+    empty_budget,
+    shown_budget,
+)
+from outlast.rooms.console.render.commands import commands
 from outlast.rooms.console.render.frame import ROOT
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.routes.endpoints import page_at
@@ -92,8 +98,21 @@ async def _shown(
         periods=[one.value for one in Period],
         problem=problem,
         may_manage=_MANAGE in call.principal.scopes,
+        code=commands(call, _offered(call, found), owner=_named(found)),
         now=services.clock.now(),
     )
+
+
+def _named(found: ShownBudget) -> str:
+    """Return the owner as requests name it."""
+    return "workspace" if found.is_workspace else found.owner
+
+
+def _offered(call: Call, found: ShownBudget) -> list[str]:
+    """Return the actions that the page offers."""
+    if not found.may_change or _MANAGE not in call.principal.scopes:
+        return []
+    return ["set_budget", "remove_budget"] if found.exists else ["set_budget"]
 
 
 def _owner(call: Call) -> str:

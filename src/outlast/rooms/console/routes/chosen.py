@@ -11,6 +11,7 @@ from outlast.http.call import Call
 from outlast.model.error import InvalidId, InvalidRequest, OutlastError
 from outlast.model.ids import EXECUTION, parse
 from outlast.model.workspace import Scope
+from outlast.rooms.console.render.commands import commands_of_each
 from outlast.rooms.console.render.executions import Row, exported, row
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.routes.endpoints import page_at
@@ -38,7 +39,9 @@ async def chosen(call: Call, services: Services) -> Response:
     if action not in _PAST:
         raise InvalidRequest("Choose what to do.")
     rows = [await _row(call, services, one) for one in ids]
-    return page(call, "chosen.html", rows=[(one, "") for one in rows], action=action, done="")
+    code = commands_of_each(call, action, ({"execution": one} for one in ids))
+    found = [(one, "") for one in rows]
+    return page(call, "chosen.html", rows=found, action=action, done="", code=code)
 
 
 async def act(call: Call, services: Services) -> Response:
@@ -56,7 +59,7 @@ async def act(call: Call, services: Services) -> Response:
     rows = [await _row(call, services, one) for one in ids]
     found = await asyncio.gather(*(_tried(verbs[action](one), _PAST[action]) for one in ids))
     shown = list(zip(rows, found, strict=True))
-    return page(call, "chosen.html", rows=shown, action=action, done=_PAST[action])
+    return page(call, "chosen.html", rows=shown, action=action, done=_PAST[action], code=[])
 
 
 async def _tried(doing: Awaitable[object], past: str) -> str:

@@ -10,6 +10,7 @@ from outlast.model.execution import TERMINAL
 from outlast.model.ids import EXECUTION, parse
 from outlast.model.wait import Decision, Wait, WaitKind
 from outlast.model.workspace import Scope
+from outlast.rooms.console.render.commands import commands_of_each
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.routes.endpoints import page_at
 from outlast.rooms.console.routes.forms import form_of
@@ -52,10 +53,12 @@ async def _decided(call: Call, services: Services, wait: Wait, decision: Decisio
 def _shown(call: Call, action: str, found: list[tuple[Wait, str]], *, done: str = "") -> Response:
     if action not in _APPROVED:
         raise InvalidRequest("Choose what to do.")
+    each = ({"execution": one.execution_id, "tool_call": one.tool_call_id} for one, _ in found)
     return page(
         call,
         "chosen_calls.html",
         rows=found,
+        code=[] if done else commands_of_each(call, action, each),
         tool=found[0][0].name,
         action=action,
         done=done,
