@@ -155,6 +155,13 @@ async def test_lists_page_by_key_and_show_contents_where_requested(api: Api) -> 
     assert [item["content"] for item in full] == ["x" * 100]
 
 
+async def test_a_cursor_with_a_nul_character_is_refused(api: Api) -> None:
+    store = await made(api)
+    for path in (f"{store}/items", "/v1/budgets"):
+        answer = await api.client.get(f"{path}?after=a%00b")
+        assert refusal(answer) == (400, "invalid_field_value", "after")
+
+
 async def test_versions_page_from_the_newest_and_outlive_their_item_until_they_are_purged(
     api: Api,
 ) -> None:

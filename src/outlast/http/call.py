@@ -86,6 +86,14 @@ class Call(Request):
         self._note([*unknown_fields(model, fields)], InvalidField)
         return read
 
+    def require_storable_query(self) -> None:
+        """Raises InvalidFilter if a query parameter has a NUL character: no database stores it."""
+        if b"%00" not in self.scope["query_string"]:
+            return
+        for name, value in self.query_params.multi_items():
+            if "\0" in value:
+                raise InvalidFilter(f"{name}: must not contain a NUL character", param=name)
+
     def query_as(
         self, model: type[M], *, lists: tuple[str, ...] = (), beside: tuple[str, ...] = ()
     ) -> M:

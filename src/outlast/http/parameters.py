@@ -16,12 +16,6 @@ from outlast.model.error import (
 from outlast.model.moment import end_of, moment
 
 
-def _plain(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not contain a NUL character")
-    return text
-
-
 def read_id(prefix: str, text: str) -> str:
     """Return an id of a parameter, in any spelling. Raises ValueError."""
     try:
@@ -59,8 +53,6 @@ User = Annotated[
         examples=["user_4711"],
     ),
 ]
-Plain = Annotated[str, AfterValidator(_plain)]
-"""Text that a database can store."""
 ExecutionId = Annotated[str, AfterValidator(partial(read_id, ids.EXECUTION))]
 ConversationId = Annotated[str, AfterValidator(partial(read_id, ids.CONVERSATION))]
 AgentId = Annotated[str, AfterValidator(partial(read_id, ids.AGENT))]

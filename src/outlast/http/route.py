@@ -64,6 +64,7 @@ class Route(BaseRoute):
                 note_principal(call.scope, principal)
                 if not self._scopes & principal.scopes:
                     principal.require(self._scope)
+            call.require_storable_query()
             response = await self._handler(call, self._services)
         except Exception as error:  # noqa: BLE001 - the top of a request; problem_of logs unexpected errors
             return self._refusal(error, call)

@@ -44,6 +44,14 @@ def beyond_64_bits(data: bytes) -> Beyond | None:
         return None
 
 
+def number_of(text: str, *, digits: int = 18) -> int | None:
+    """Return the number that ASCII digits write, up to this many; None if they are something else.
+
+    Python's `isdigit` and `int` do not agree on other digits: `²` is one, and no number.
+    """
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
+
+
 class _Digits(str):
     """The digits of an integer beyond 64 bits."""
 

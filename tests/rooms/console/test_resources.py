@@ -103,6 +103,30 @@ async def test_items_of_a_store_are_walked_found_and_shown_with_versions(api: Ap
     assert "It is deleted; its versions are kept." in await reader.page(item)
 
 
+async def test_numbers_of_an_address_that_are_none_and_nul_are_no_mistake_of_the_server(
+    api: Api,
+) -> None:
+    reader = await signed_in(api)
+    store = await made(api, "POST", "/memory-stores", name="notes")
+    await made(api, "PUT", f"/memory-stores/{store['id']}/items/sea", content="wide")
+    (found,) = (await api.get(f"/v1/memory-stores/{store['id']}/items")).json()["data"]
+    execution = await api.started()
+    for path, name, form in (
+        (f"/console/memory/{store['id']}/items/{found['id']}", "before", "{}"),
+        ("/console/news/executions", "at", f"{{}}&seen={execution}"),
+        ("/console/approvals", "after", "{}/exec_1/tc_1"),
+        (f"/console/executions/{execution}/timeline", "before", "{}"),
+        ("/console/budgets", "after", "{}"),
+        ("/console/executions", "q", "{}"),
+    ):
+        for odd in ("²", "٣", "9" * 5000, "-1"):
+            answer = await reader.get(f"{path}?{name}={form.format(odd)}")
+            assert answer.status_code in (200, 204), (path, odd[:5])
+        refused = await reader.get(f"{path}?{name}=%00")
+        assert refused.status_code == 400, path
+        assert f"{name}: must not contain a NUL character" in refused.text
+
+
 async def test_a_budget_is_set_shown_changed_and_removed(api: Api) -> None:
     reader = await signed_in(api)
     assert "Nothing bounds what is spent" in await reader.page("/console/budgets")

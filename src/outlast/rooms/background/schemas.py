@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
-from outlast.http.parameters import Moment, Plain
+from outlast.http.parameters import Moment
 from outlast.model.error import InvalidId
 from outlast.model.ids import EXECUTION, parse
 
@@ -54,7 +54,7 @@ class AgentEventsQuery(BaseModel):
 class EventsQuery(AgentEventsQuery):
     """The same for all agents, or for one."""
 
-    agent_id: Annotated[Plain | None, Field(description="An agent's id or name.")] = None
+    agent_id: Annotated[str | None, Field(description="An agent's id or name.")] = None
 
 
 class RunAccepted(TypedDict):

@@ -13,7 +13,6 @@ from outlast.http.parameters import (
     ExecutionId,
     Headers,
     Moment,
-    Plain,
     User,
 )
 from outlast.model import ids
@@ -202,12 +201,12 @@ class ListQuery(BaseModel):
 
     model_config = CAMEL
 
-    agent_id: Annotated[Plain | None, Field(description="An agent's id or name.")] = None
+    agent_id: Annotated[str | None, Field(description="An agent's id or name.")] = None
     status: StatusWord | None = None
     conversation_id: ConversationId | None = None
     parent_id: ExecutionId | None = None
     root_id: ExecutionId | None = None
-    user: Annotated[Plain | None, Field(description="The end user that it has.")] = None
+    user: Annotated[str | None, Field(description="The end user that it has.")] = None
     start_date: Annotated[
         Moment | None, Field(description="Created at this moment or later; ISO 8601.")
     ] = None
@@ -232,8 +231,8 @@ class ConversationsQuery(BaseModel):
 
     model_config = CAMEL
 
-    agent_id: Annotated[Plain | None, Field(description="An agent's id or name.")] = None
-    user: Annotated[Plain | None, Field(description="The end user that it began with.")] = None
+    agent_id: Annotated[str | None, Field(description="An agent's id or name.")] = None
+    user: Annotated[str | None, Field(description="The end user that it began with.")] = None
     after: Annotated[str | None, Field(description="The nextCursor of the page before.")] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
 

@@ -7,7 +7,7 @@ from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
 from outlast.http.client_tools import ClientTools
-from outlast.http.parameters import Headers, Plain, User
+from outlast.http.parameters import Headers, User
 from outlast.rooms.runs.stream.formats import Format
 
 StatusWord = Literal["running", "suspended", "completed", "failed"]
@@ -126,7 +126,7 @@ class ApprovalBody(_Wire):
     """A person's decision."""
 
     approved: bool
-    reason: Annotated[Plain | None, Field(description="The model reads it.")] = None
+    reason: Annotated[str | None, Field(description="The model reads it.")] = None
 
 
 class Run(TypedDict):

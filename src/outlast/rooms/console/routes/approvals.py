@@ -18,6 +18,7 @@ from outlast.model.error import (
 from outlast.model.execution import Execution
 from outlast.model.ids import EXECUTION
 from outlast.model.wait import Decision, Wait, WaitKind
+from outlast.model.whole_number import number_of
 from outlast.model.workspace import Scope
 from outlast.rooms.console.render import arguments
 from outlast.rooms.console.render.approvals import Waiting, place_of, wait_in, waiting
@@ -35,7 +36,6 @@ from outlast.services.approvals import AwaitedPage
 _ROWS: Final = 20
 _COUNTED: Final = 99
 _PARTS: Final = 3
-_DIGITS: Final = 15
 _LAST_STEPS: Final = 3
 _LONGEST_REASON: Final = 2000
 _READ: Final = Scope.EXECUTIONS_READ
@@ -64,10 +64,10 @@ async def approvals(call: Call, services: Services) -> Response:
 def _place(text: str) -> tuple[int | None, str, str] | None:
     """Return the place in the list that an address has; None if it has none."""
     parts = text.split("/")
-    if len(parts) != _PARTS or not (parts[0].isdigit() or not parts[0]):
+    if len(parts) != _PARTS:
         return None
-    due, execution_id, call_id = parts
-    return int(due[:_DIGITS]) if due else None, execution_id, call_id
+    due = number_of(parts[0])
+    return None if due is None and parts[0] else (due, parts[1], parts[2])
 
 
 async def count(call: Call, services: Services) -> Response:

@@ -10,6 +10,7 @@ from outlast.model.error import ExecutionNotFound, InvalidCursor, NotFound
 from outlast.model.event import START
 from outlast.model.execution import Execution
 from outlast.model.ids import EXECUTION
+from outlast.model.whole_number import number_of
 from outlast.model.workspace import Scope
 from outlast.rooms.console.render.approvals import Waiting, waiting
 from outlast.rooms.console.render.commands import commands
@@ -175,7 +176,7 @@ async def _shown(call: Call, services: Services, found: Execution, read: Transcr
 
 def _number(text: str) -> int | None:
     """Return the number of a step as a query has it; None if it is none."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
+    return number_of(text, digits=_DIGITS)
 
 
 async def _waits(call: Call, services: Services, view: ExecutionView) -> list[Waiting]:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from outlast.http.call import Call
 from outlast.model.error import AgentNotFound, ExecutionNotFound, InvalidFilter, InvalidId
 from outlast.model.ids import EXECUTION, parse
+from outlast.model.whole_number import number_of
 from outlast.model.workspace import Scope
 from outlast.rooms.console.render.executions import Row, hour_bars, row
 from outlast.rooms.console.render.page import page
@@ -77,7 +78,7 @@ async def news(call: Call, services: Services) -> Response:
     """What has changed since a first page was shown: how many are new, and statuses of its rows."""
     given = call.query_params
     q, seen = given.get("q", ""), _id(given, "seen")
-    at = int(given["at"]) if given.get("at", "").isdigit() else 0
+    at = number_of(given.get("at", "")) or 0
     try:
         new, more, _ = await _page(call, services, q, Page(_ROWS, before=seen))
         shown, *_ = await _page(call, services, q, Page(_ROWS))

@@ -15,6 +15,7 @@ from outlast.model.error import (
 )
 from outlast.model.ids import MEMORY, MEMORY_ITEM, parse
 from outlast.model.memory import MemoryItem
+from outlast.model.whole_number import number_of
 from outlast.model.workspace import Scope
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.routes.endpoints import page_at
@@ -80,8 +81,8 @@ async def item(call: Call, services: Services) -> Response:
     """One item with its versions, newest first; one that is deleted has its versions alone."""
     found = await services.memory.get(call.principal, _store_id(call))
     item_id = call.path_id("itemId", MEMORY_ITEM, MemoryItemNotFound)
-    before = call.query_params.get("before", "")
-    until = int(before) if before.isdigit() and len(before) < len(str(_NEWEST)) else _NEWEST
+    given = number_of(call.query_params.get("before", ""))
+    until = _NEWEST if given is None else given
     where = (call.principal, found.id, item_id)
     versions, more = await services.memory.versions(*where, until, _VERSIONS)
     try:

@@ -8,6 +8,7 @@ from outlast.http.call import Call
 from outlast.http.spool import json_response
 from outlast.model.error import ExecutionNotFound
 from outlast.model.ids import EXECUTION
+from outlast.model.whole_number import number_of
 from outlast.model.workspace import Scope
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.render.timeline import columns, rows
@@ -28,8 +29,7 @@ async def timeline(call: Call, services: Services) -> Response:
     """The steps as a table, newest first; the canvas above it is drawn from the columns."""
     view = await _view(call, services)
     now, execution = services.clock.now(), view.execution
-    given = call.query_params.get("before", "")
-    before = int(given) if given.isdigit() and len(given) <= _LONGEST else None
+    before = number_of(call.query_params.get("before", ""), digits=_LONGEST)
     if before is None:
         read = await newest_of(call, services, execution)
     else:

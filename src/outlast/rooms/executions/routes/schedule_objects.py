@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, NotRequired
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from outlast.http.parameters import Moment, Plain, read_id
+from outlast.http.parameters import Moment, read_id
 from outlast.model import schedule as core
 from outlast.model.clock import iso, iso_or_none
 from outlast.model.error import InvalidField
@@ -114,7 +114,7 @@ class ScheduleBody(ChangeBody):
     """A new schedule."""
 
     agent_id: Annotated[
-        Plain | None, Field(description="An agent's id or name; default: the key's.")
+        str | None, Field(description="An agent's id or name; default: the key's.")
     ] = None
 
 
@@ -143,7 +143,7 @@ class SchedulesQuery(BaseModel):
 
     model_config = CAMEL
 
-    agent_id: Annotated[Plain | None, Field(description="An agent's id or name.")] = None
+    agent_id: Annotated[str | None, Field(description="An agent's id or name.")] = None
     after: Annotated[ScheduleId | None, Field(description="Show older ones than this.")] = None
     before: Annotated[ScheduleId | None, Field(description="Show newer ones than this.")] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
