@@ -147,7 +147,7 @@ class Machine(RuleBasedStateMachine):
     def race(self, which: int, moves: list[int], place: int) -> None:
         self._move(self.moves.race(which, moves, place))
 
-    @rule(seconds=st.sampled_from([1, 30, 61]))
+    @rule(seconds=st.sampled_from([1, 30, 61, 601, 90_000]))
     def wait(self, seconds: int) -> None:
         self._move(self.moves.wait(seconds))
 

@@ -4,8 +4,11 @@ import re
 
 import pytest
 
+from outlast.model.charge import Charge
 from outlast.model.consumption import Bucket
+from outlast.model.usage import Usage
 from outlast.rooms.console.render.usage import HEIGHT, WIDTH, bars
+from outlast.store.request_charges import RequestCharge
 from tests.support.api import Api
 from tests.support.console import signed_in
 from tests.support.databases import SQLITE
@@ -27,6 +30,17 @@ async def test_the_table_adds_up_to_what_the_api_says(api: Api, span: str, by: s
     assert sum(int(row[1]) for row in cells) == sum(one["inputTokens"] for one in whole)
     if by == "agent":
         assert ">agent<" in rows[0]
+
+
+@pytest.mark.parametrize(("by", "shown"), [("agent", "no agent"), ("model", "small")])
+async def test_what_belongs_to_no_execution_has_a_row(api: Api, by: str, shown: str) -> None:
+    charges = api.core.store.request_charges
+    now, key = api.core.clock.now(), api.caller.key_id
+    charge = Charge("step_1", None, "model", "small", 7, now, Usage(5))
+    await charges.add([RequestCharge(api.caller.workspace_id, key, charge)])
+    reader = await signed_in(api)
+    page = await reader.page(f"/console/usage?range=24h&by={by}")
+    assert f"<td>{shown}</td>" in page
 
 
 async def test_without_usage_the_page_says_so(api: Api) -> None:
