@@ -93,5 +93,5 @@ class Services:
             client_calls=ClientCalls(store, clock),
             system=System(settings, engine, keys),
             saved_views=SavedViews(store.saved_views, clock),
-            step_pages=StepPages(store.executions),
+            step_pages=StepPages(store),
         )

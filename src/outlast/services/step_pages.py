@@ -1,17 +1,20 @@
 """Where pages of an execution's steps stand in its log."""
 
+from outlast.model.checkpoint import Checkpoint
 from outlast.model.workspace import Principal, Scope
 from outlast.store.executions.places import NewestSteps, Place, Stretch
-from outlast.store.executions.store import ExecutionStore
+from outlast.store.page import Page
+from outlast.store.store import Store
 
-__all__ = ["NewestSteps", "Place", "StepPages", "Stretch"]
+__all__ = ["NewestSteps", "Page", "Place", "StepPages", "Stretch"]
 
 
 class StepPages:
     """Pages of steps, at a cost that does not grow with the steps before them."""
 
-    def __init__(self, store: ExecutionStore) -> None:
-        self._store = store
+    def __init__(self, store: Store) -> None:
+        self._store = store.executions
+        self._checkpoints = store.checkpoints
 
     async def newest(self, principal: Principal, execution_id: str, most: int) -> NewestSteps:
         """Return where the newest steps begin, at least `most` of them if there are so many.
@@ -27,6 +30,17 @@ class StepPages:
         """Return where the steps of these numbers are. Raises MissingScope."""
         principal.require(Scope.EXECUTIONS_READ)
         return await self._store.stretch(principal.workspace_id, execution_id, first, last)
+
+    async def checkpoints(
+        self, principal: Principal, execution_id: str, page: Page
+    ) -> tuple[list[Checkpoint], bool]:
+        """Return a page of checkpoints, newest first, and whether there are older ones.
+
+        Raises MissingScope.
+        """
+        principal.require(Scope.EXECUTIONS_READ)
+        found = await self._checkpoints.page(principal.workspace_id, execution_id, page)
+        return page.cut(found)
 
     async def count_before(self, principal: Principal, execution_id: str, number: int) -> int:
         """Return how many steps before this one are not superseded. Raises MissingScope."""

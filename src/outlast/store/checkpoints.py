@@ -4,7 +4,16 @@ from dataclasses import replace
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Column, Table, Text, bindparam, insert, literal_column, select, update
+from sqlalchemy import (
+    Column,
+    Table,
+    Text,
+    bindparam,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from outlast.model.checkpoint import Checkpoint, with_memory
 from outlast.model.execution import Execution
@@ -12,6 +21,7 @@ from outlast.store.driver import Driver, Part, Query, Row, Statement, Transactio
 from outlast.store.executions.locks import set_state
 from outlast.store.executions.statements import OWNED, STATE
 from outlast.store.memory.rows import MEMORY_OF_EXECUTION, written_from
+from outlast.store.page import Page
 from outlast.store.tables import JSON, count, flag, identifier, metadata, time, to_json
 
 checkpoints: Final = Table(
@@ -33,6 +43,18 @@ INSERT_CHECKPOINT: Final = Statement(insert(checkpoints))
 CHECKPOINTS: Final = Statement(
     select(*checkpoints.c).where(checkpoints.c.execution_id == OWNED).order_by(checkpoints.c.id)
 )
+
+_newest: Final = select(*checkpoints.c).where(checkpoints.c.execution_id == OWNED)
+_newest_first: Final = checkpoints.c.id.desc()
+
+NEWEST_CHECKPOINTS: Final = Statement(_newest.order_by(_newest_first).limit(bindparam("limit")))
+
+CHECKPOINTS_BEFORE: Final = Statement(
+    _newest.where(checkpoints.c.id < bindparam("before"))
+    .order_by(_newest_first)
+    .limit(bindparam("limit"))
+)
+"""Superseded ones too, in both; by their ids, which are as old as the clocks of workers say."""
 
 SUPERSEDE_CHECKPOINT: Final = Statement(
     update(checkpoints)
@@ -101,6 +123,16 @@ def _of(
     return TransactionResult(found)
 
 
+def _page(workspace_id: str, execution_id: str, page: Page) -> Transaction[list[Checkpoint]]:
+    """Read a page, newest first, and one more to tell whether there are more."""
+    of: dict[str, Any] = {"id": execution_id, "workspace": workspace_id, "limit": page.limit + 1}
+    if page.after is None:
+        rows = yield Query(NEWEST_CHECKPOINTS, of)
+    else:
+        rows = yield Query(CHECKPOINTS_BEFORE, of | {"before": page.after})
+    return TransactionResult([checkpoint_from(row) for row in rows])
+
+
 class CheckpointStore:
     """The checkpoints of executions; `ExecutionStore.resume` goes back to one."""
 
@@ -110,6 +142,13 @@ class CheckpointStore:
     async def of(self, workspace_id: str, execution_id: str) -> tuple[Checkpoint, ...]:
         """Return the checkpoints, oldest first, superseded ones too."""
         return await self._driver.read(lambda: _of(workspace_id, execution_id, memory=False))
+
+    async def page(self, workspace_id: str, execution_id: str, page: Page) -> list[Checkpoint]:
+        """Return a page, newest first, superseded ones too; one more if there are more.
+
+        `page.after` is a checkpoint; what is older follows.
+        """
+        return await self._driver.read(lambda: _page(workspace_id, execution_id, page))
 
     async def shown(self, execution: Execution) -> tuple[Checkpoint, ...]:
         """Return the same, with what was written to memory stores behind each."""

@@ -137,6 +137,30 @@ async def test_a_live_page_of_the_newest_steps_goes_on_and_counts_all(make_api: 
         assert "<span>152 steps</span>" in found
 
 
+async def test_pages_of_checkpoints_have_each_once_with_what_its_step_was(
+    make_api: MakeApi,
+) -> None:
+    api = await api_of(make_api, ["Found."])
+    run = await api.started()
+    await api.rested(run)
+    services = api.core.services.executions
+    points = await services.checkpoints(api.caller, run)
+    await services.resume(api.caller, run, points[60].id)
+    await api.rested(run)
+    reader, path = await signed_in(api), f"{at(run)}/checkpoints"
+    found: list[tuple[str, str]] = []
+    while path:
+        page = await reader.page(path)
+        rows = re.findall(r'name="first" value="(\w+)".*?struck">([^<]*)<', page, re.DOTALL)
+        assert 0 < len(rows) <= 100
+        found += rows
+        older = re.search(r'href="([^"]+)">Older<', page)
+        path = unescape(older[1]) if older else ""
+    known = await services.checkpoints(api.caller, run)
+    assert [one for one, _ in found] == [one.id for one in reversed(known)]
+    assert {about for _, about in found} == {"look", "Found.", *(f"Look {n}." for n in range(50))}
+
+
 @pytest.mark.only(SQLITE)
 async def test_an_odd_place_in_a_stream_s_address_is_refused(api: Api) -> None:
     run = await api.started()

@@ -24,11 +24,14 @@ from outlast.rooms.console.render.page import page
 from outlast.rooms.console.render.transcript import Transcript
 from outlast.rooms.console.routes.endpoints import page_at
 from outlast.rooms.console.routes.forms import form_of
-from outlast.rooms.console.routes.transcripts import transcript_of
+from outlast.rooms.console.routes.transcripts import steps_between, transcript_of
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionView
+from outlast.services.step_pages import Page
 
 _ROWS: Final = 100
+_OF_ALL: Final = {"behind", "first", "second"}
+"""What needs all checkpoints."""
 _READ: Final = Scope.EXECUTIONS_READ
 _EXECUTE: Final = Scope.AGENTS_EXECUTE
 _CHANGED: Final = "The execution has gone on since this page was shown. Look at it again."
@@ -36,8 +39,13 @@ _CHANGED: Final = "The execution has gone on since this page was shown. Look at 
 
 async def checkpoints(call: Call, services: Services) -> Response:
     """The checkpoints, newest first, superseded ones too; two that are chosen, compared."""
-    view, read, found = await _found(call, services)
     given = call.query_params
+    if not given.keys() & _OF_ALL:
+        view = await services.lists.row(call.principal, _id(call))
+        execution = view.execution
+        if not (execution.is_purged or execution.is_client_driven or execution.state):
+            return await _stateless(call, services, view)
+    view, read, found = await _found(call, services)
     if behind := given.get("behind"):
         return _behind(call, view.execution, found, behind)
     by_id = {one.checkpoint.id: one for one in found}
@@ -59,6 +67,35 @@ async def checkpoints(call: Call, services: Services) -> Response:
         second=second,
         comparison=compared(first, second, read) if first and second else None,
         missing=bool(given.get("first") or given.get("second")) and not (first and second),
+        may_execute=_EXECUTE in call.principal.scopes,
+    )
+
+
+async def _stateless(call: Call, services: Services, view: ExecutionView) -> Response:
+    """Return a page of the list of an execution that saves no state: no other is looked at."""
+    execution, after = view.execution, call.query_params.get("before") or None
+    found, more = await services.step_pages.checkpoints(
+        call.principal, execution.id, Page(_ROWS, after)
+    )
+    rows: list[Point] = []
+    if found:
+        shown = sorted(found, key=lambda one: one.place)
+        ends = shown[0].step, shown[-1].step
+        read = await steps_between(call, services, execution, *ends)
+        rows = points(shown, {}, read)[::-1]
+    return page(
+        call,
+        "checkpoints.html",
+        execution=execution,
+        agent=view.agent,
+        now=services.clock.now(),
+        rows=rows,
+        older=found[-1].id if more else "",
+        newest=after is None,
+        first=None,
+        second=None,
+        comparison=None,
+        missing=False,
         may_execute=_EXECUTE in call.principal.scopes,
     )
 
