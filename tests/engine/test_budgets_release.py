@@ -11,7 +11,7 @@ from outlast import agent_tool
 from outlast.agents.port import ModelRequest
 from outlast.model.budget import NO_AMOUNTS, Bounds, OwnedBudget
 from outlast.model.execution import Budget, Status
-from outlast.model.message import ToolMessage
+from outlast.model.message import ToolMessage, UserMessage
 from outlast.model.price import NANO, ModelPrice, Prices
 from outlast.model.wait import Decision
 from outlast.services.budgets import SetBudget
@@ -252,3 +252,43 @@ async def test_what_a_revoked_key_has_started_is_counted_in_its_budget_and_holds
     await _paid(world, root)
     assert await _spent(world, database, root) > before
     assert len(await _budgets(world, root)) == 3, "the key's is there"
+
+
+async def test_what_is_released_after_a_budget_was_lowered_below_it_is_not_free(
+    team: MakeTeam,
+) -> None:
+    gates = {"plain": asyncio.Event(), "look": asyncio.Event()}
+
+    def answer(request: ModelRequest) -> Reply:
+        match request.messages:
+            case (UserMessage("plain"),):
+                return ["Hm", gates["plain"]]
+            case (UserMessage(),):
+                return ["Hm", gates["look"], call(1, "look")]
+            case _:
+                return ["Done."]
+
+    model = FakeModel(answer)
+    lead = agent("lead", tool("look"), settings=SHORT)
+    world = await team({"lead": model}, lead, tools=FakeTools(look=lambda _: "a"))
+    budgets = world.core.services.budgets
+
+    async def put(tokens: int) -> OwnedBudget:
+        bounds = Bounds(tokens=tokens, millis=1_000_000)
+        return await budgets.set(world.caller, "workspace", SetBudget(bounds))
+
+    await put(10_000)
+    started = [await world.start(text=text) for text in ("plain", "plain", "look")]
+    async with asyncio.timeout(BOUND):
+        while model.open < len(started):
+            await between_looks()
+    assert (await put(1)).reserved.tokens > 3 * SHORT["max_tokens"]
+    gates["plain"].set()
+    for one in started[:2]:
+        assert (await world.until(one)).status is Status.COMPLETED
+    gates["look"].set()
+    ended = await world.until(started[2])
+    assert ended.error is not None
+    assert ended.error.code == "budget_exceeded"
+    left = await budgets.get(world.caller, "workspace")
+    assert (left.spent.tokens, left.reserved) == (3 * 15, NO_AMOUNTS)

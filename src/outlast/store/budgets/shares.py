@@ -240,7 +240,11 @@ class LockedBudget:
 
 
 def _part(left: int | None, shares: int) -> int | None:
-    return None if left is None else max(0, left) // shares
+    """Return the part of one share.
+
+    Negative if more is used than there is: what is released then is not free.
+    """
+    return None if left is None else left // shares
 
 
 def locked_budget(owner: str, at: int) -> Part[LockedBudget | None]:
