@@ -215,6 +215,45 @@ async def test_reasoning_effort_and_completion_tokens_reach_openai_s_sdk(
     assert (sent["reasoning_effort"], sent["max_completion_tokens"]) == ("low", 7)
 
 
+async def test_a_provider_searches_by_itself_and_only_its_text_is_ours(
+    provider: FakeProvider,
+) -> None:
+    searched = (
+        {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}},
+        [{"type": "input_json_delta", "partial_json": '{"query": "whales"}'}],
+    )
+    page = {"type": "web_search_result", "title": "Whales", "url": "https://whales.example"}
+    found = (
+        {
+            "type": "web_search_tool_result",
+            "tool_use_id": "srvtoolu_1",
+            "content": [{**page, "encrypted_content": "c2VjcmV0", "page_age": None}],
+        },
+        [],
+    )
+    provider.replies[CLAUDE] = anthropic_stream(SPEECH, searched, found, SPEECH, stop="end_turn")
+    settings = {"web_search": True}
+    pieces, answer = await heard(claude(), ask(tools=(LOOKUP,), settings=settings))
+    names = [tool["name"] for tool in provider.requests[-1]["tools"]]
+    assert sorted(names) == ["lookup", "web_search"]
+    assert "".join(piece.text for piece in pieces if isinstance(piece, TextPiece)) == (
+        "I look.I look."
+    )
+    assert answer.message.parts == (Text("I look.I look."),)
+    assert answer.finish_reason == "stop"
+    provider.replies[CLAUDE] = anthropic_stream(SPEECH, stop="end_turn")
+    await heard(claude(), ask(answer.message, UserMessage("Go on")))
+    assert "tools" not in provider.requests[-1]
+
+
+async def test_a_search_that_a_model_does_not_have_is_a_clear_error(
+    provider: FakeProvider,
+) -> None:
+    del provider
+    with pytest.raises(Misconfigured, match="WebSearchTool"):
+        await heard(openai_chat("words-2"), ask(settings={"web_search": True}))
+
+
 async def test_a_signature_of_one_account_is_not_sent_to_another(provider: FakeProvider) -> None:
     def account(name: str) -> BridgedModel:
         url = provider.url.removesuffix("/v1")

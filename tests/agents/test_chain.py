@@ -112,6 +112,11 @@ def test_a_chain_that_cannot_be_is_refused_by_its_key(
         ({"model": ["m", 5]}, "model: should be text, not int"),
         ({"model": ["m", "n"], "fallback_on": ["x"]}, "fallback_on: 'x' is none of"),
         ({"model": "m", "settings": {"reasoning_effort": "x"}}, "reasoning_effort: 'x' is none of"),
+        ({"model": "m", "settings": {"web_search": "yes"}}, "web_search: true or false"),
+        (
+            {"model": ["m", "local:smollm2"], "settings": {"web_search": True}},
+            "local:smollm2 cannot search by itself; give the agent the tool web_search",
+        ),
     ],
 )
 def test_a_chain_of_python_is_checked_too(arguments: dict[str, Any], says: str) -> None:
@@ -140,6 +145,13 @@ def test_reasoning_effort_and_completion_tokens_are_sent_by_their_names(limit_na
     )
     assert (sent["reasoning_effort"], sent["max_completion_tokens"]) == ("low", 9)
     assert "max_tokens" not in sent
+
+
+def test_a_search_of_the_provider_is_requested_by_its_name() -> None:
+    sent = read_json(encode("m", request(web_search=True)))
+    assert sent["web_search_options"] == {}
+    for none in (request(web_search=False), request()):
+        assert not {"web_search", "web_search_options"} & set(read_json(encode("m", none)))
 
 
 def test_what_is_left_of_a_budget_bounds_completion_tokens() -> None:

@@ -148,7 +148,7 @@ def _unwritable(x: Agent) -> None: ...
             {"settings": {"heat": 1}},
             (
                 'agent "a", settings.heat: unknown key; known: temperature, max_tokens, '
-                "max_completion_tokens, reasoning_effort, top_p, stop, seed"
+                "max_completion_tokens, reasoning_effort, top_p, stop, seed, web_search"
             ),
         ),
         (

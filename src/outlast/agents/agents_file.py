@@ -52,6 +52,7 @@ class SettingsEntry(Entry):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     stop: list[str] | None = None
     seed: int | None = None
+    web_search: bool | None = None
 
 
 class ModelEntry(Entry):

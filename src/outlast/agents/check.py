@@ -5,7 +5,7 @@ A problem has the path of its key in the spec.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ def agent_problems(spec: AgentSpec) -> Iterator[Problem]:
     yield from _limits(spec)
     yield from _memory_stores(spec)
     yield from json_problems(("settings",), spec.settings)
-    yield from _settings(spec.settings)
+    yield from _settings(spec.settings, [choice.name for choice in spec.models])
 
 
 def _models(spec: AgentSpec) -> Iterator[Problem]:
@@ -65,7 +65,13 @@ def _models(spec: AgentSpec) -> Iterator[Problem]:
         yield Problem(("fallback_on",), "there is no other model: write model as a list of several")
 
 
-def _settings(settings: dict[str, Any]) -> Iterator[Problem]:
+def _settings(settings: dict[str, Any], models: Sequence[str]) -> Iterator[Problem]:
+    search = settings.get("web_search")
+    if search is not None and not isinstance(search, bool):
+        yield Problem(("settings", "web_search"), "true or false")
+    elif search and (local := [name for name in models if name.startswith("local:")]):
+        text = f"{local[0]} cannot search by itself; give the agent the tool web_search"
+        yield Problem(("settings", "web_search"), text)
     effort = settings.get("reasoning_effort")
     if effort is not None and effort not in REASONING_EFFORTS:
         known = ", ".join(REASONING_EFFORTS)

@@ -20,7 +20,7 @@ ApprovalName: TypeAlias = Literal["always", "never"]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _SETTINGS: Final = (
     *("temperature", "max_tokens", "max_completion_tokens", "reasoning_effort"),
-    *("top_p", "stop", "seed"),
+    *("top_p", "stop", "seed", "web_search"),
 )
 Chain: TypeAlias = str | Sequence[str | ModelChoice]
 """A model's name, or several in the order in which they are tried."""
@@ -90,8 +90,9 @@ class Agent:
 
         Several models are tried in their order, the next after an error whose code is in
         `fallback_on` (default: all but `model_rejected`). `settings` go to the model: temperature,
-        max_tokens or max_completion_tokens, reasoning_effort, top_p, stop, seed. `schedule` has
-        the keys of the agents file. `code` is the function that is the agent's loop (see `agent`).
+        max_tokens or max_completion_tokens, reasoning_effort, top_p, stop, seed, web_search.
+        `schedule` has the keys of the agents file. `code` is the function that is the agent's loop
+        (see `agent`).
         `memory_stores`: of executions that name none, by name; created at a server's start.
         Raises Misconfigured, naming wrong keys.
         """

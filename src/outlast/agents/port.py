@@ -34,7 +34,8 @@ class ModelRequest:
     tool_choice: str = "auto"
     """auto, none, required or a tool's name."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """temperature, max_tokens, max_completion_tokens, reasoning_effort, top_p, stop, seed."""
+    """temperature, max_tokens, max_completion_tokens, reasoning_effort, top_p, stop, seed,
+    web_search."""
 
     @property
     def answer_limit(self) -> int | None:

@@ -176,7 +176,7 @@ class AgentSpec:
     limits: Limits = field(default_factory=Limits)
     settings: dict[str, Any] = field(default_factory=dict)
     """For the model: temperature, max_tokens, max_completion_tokens, reasoning_effort, top_p, stop,
-    seed."""
+    seed, web_search (whether the provider searches the web by itself)."""
     code: str | None = None
     """`module:function` of the function that is the agent's loop; None: the server's own loop."""
     schedule: dict[str, Any] | None = None

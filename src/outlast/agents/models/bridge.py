@@ -164,7 +164,8 @@ class BridgedModel:
     def _settings(self, request: ModelRequest) -> Any:
         settings = {"timeout": self._read_timeout, **self._extra, **request.settings}
         limit, effort = request.answer_limit, settings.pop("reasoning_effort", None)
-        settings.pop("max_completion_tokens", None)
+        for ours in ("max_completion_tokens", "web_search"):
+            settings.pop(ours, None)
         if limit is not None:
             settings["max_tokens"] = limit
         if effort is not None:
@@ -243,6 +244,7 @@ class BridgedModel:
 
 def _parameters(request: ModelRequest) -> Any:
     from pydantic_ai.models import ModelRequestParameters
+    from pydantic_ai.native_tools import WebSearchTool
     from pydantic_ai.tools import ToolDefinition
 
     tools = [
@@ -254,7 +256,11 @@ def _parameters(request: ModelRequest) -> Any:
         )
         for spec in request.tools
     ]
-    return ModelRequestParameters(function_tools=tools, allow_text_output=True)
+    return ModelRequestParameters(
+        function_tools=tools,
+        native_tools=[WebSearchTool()] if request.settings.get("web_search") else [],
+        allow_text_output=True,
+    )
 
 
 def _piece(event: Any) -> TextPiece | ThinkingPiece | CallPiece | None:

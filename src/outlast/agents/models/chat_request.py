@@ -57,6 +57,8 @@ def encode(
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+    if body.pop("web_search", False):
+        body["web_search_options"] = {}
     if "max_completion_tokens" in body:
         body["max_completion_tokens"] = request.answer_limit
         body.pop("max_tokens", None)
