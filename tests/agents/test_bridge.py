@@ -223,7 +223,7 @@ async def test_a_provider_searches_by_itself_and_only_its_text_is_ours(
         [{"type": "input_json_delta", "partial_json": '{"query": "whales"}'}],
     )
     page = {"type": "web_search_result", "title": "Whales", "url": "https://whales.example"}
-    found = (
+    found: tuple[dict[str, Any], list[dict[str, Any]]] = (
         {
             "type": "web_search_tool_result",
             "tool_use_id": "srvtoolu_1",
