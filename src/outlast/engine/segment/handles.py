@@ -8,7 +8,6 @@ from typing import Any
 from outlast.engine.segment.segment import Segment
 from outlast.engine.segment.writer import SegmentWriter
 from outlast.model.event import Event, ToolDeferred
-from outlast.model.input_request import InputRequest
 from outlast.model.wait import Wait
 from outlast.store.waits.above import requested_of_client
 
@@ -31,8 +30,6 @@ class Handles:
         self._given: deque[_Given] = deque()
         self.arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when there is one to record."""
-        self.requesting: dict[str, InputRequest] = {}
-        """Input that is requested during calls that run, by call."""
 
     async def defer(self, step: int, tool_call_id: str, handle: dict[str, Any]) -> None:
         """Return once the handle is recorded."""

@@ -71,7 +71,7 @@ class Inputs:
         request: InputRequest,
     ) -> Answers:
         """Return the answers to a request of a server that holds the call open."""
-        handles.requesting[call.id] = request
+        segment.requesting[call.id] = request
         await handles.request(self.wait(segment, number, call, request))
         while True:
             found = await self._found(segment, call)
@@ -80,20 +80,20 @@ class Inputs:
             if not found.is_open:
                 break
             await self.clock.sleep(_LOOK_SECONDS)
-        del handles.requesting[call.id]
+        del segment.requesting[call.id]
         answers: Answers = found.result
         return answers
 
-    async def withdraw(self, segment: Segment, handles: Handles, call: ToolCall) -> None:
+    async def withdraw(self, segment: Segment, tool_call_id: str) -> None:
         """Cancel what a call still requests that has ended without an answer."""
-        request = handles.requesting.pop(call.id, None)
-        if request is None or segment.interrupted:
+        request = segment.requesting.pop(tool_call_id, None)
+        if request is None:
             return
         execution = segment.execution
         decision = DecideWait(
             execution.workspace_id,
             execution.id,
-            call.id,
+            tool_call_id,
             self.clock.now(),
             CallResult(request.cancelled()),
         )

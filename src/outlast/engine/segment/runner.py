@@ -111,6 +111,8 @@ class Runner:
         task = await self.store.tasks.get(execution.workspace_id, execution.id)
         if task is not None and task.pauses(failure.code):
             segment.pause_reason = failure.message
+            for tool_call_id in tuple(segment.requesting):
+                await self.tool_calls.inputs.withdraw(segment, tool_call_id)
             await self.writer.pause(segment, self.pending_calls.cut_off(segment))
         else:
             open_calls = await self.unwanted.open_calls(segment.execution, segment.agent)

@@ -17,6 +17,7 @@ from outlast.model.agent import Agent
 from outlast.model.clock import Clock
 from outlast.model.event import TextAdded, ThinkingAdded
 from outlast.model.execution import Execution, ModelStep, PauseRequest, Status, Step, ToolStep
+from outlast.model.input_request import InputRequest
 from outlast.model.memory import MemoryWrite
 from outlast.model.message import Message, Part, Text, Thinking, ToolCall
 from outlast.model.steps import Calls, unanswered
@@ -147,6 +148,7 @@ class Segment:
     """Its browser; None until a call needs it."""
     waits_read = False
     """Whether its waits were just read. A decision made since resumes an execution that rests."""
+    pause_reason: str | None = None
 
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
@@ -163,6 +165,8 @@ class Segment:
         self.handles: dict[str, dict[str, Any]] = {}
         """By which results of calls are found that tools' servers work on by themselves, by
         call."""
+        self.requesting: dict[str, InputRequest] = {}
+        """Input that is requested during calls that run, by call."""
         self.memory: dict[str, CallMemory] = {}
         """What calls that have ended did with memory stores, by call."""
         self._open: dict[str, tuple[int, ToolCall]] = {}
@@ -187,7 +191,6 @@ class Segment:
         steps."""
         self.begun = False
         self.stopped: Stop | None = None
-        self.pause_reason: str | None = None
         self.began: float | None = None
         """Monotonic time up to which the execution's row counts its time."""
         self.applying: tuple[Applying, ...] = ()

@@ -79,7 +79,7 @@ class ToolCalls:
                 await handles.record(segment, self.writer)
                 done = {task for task in tasks if task.done()}
                 tasks -= done
-                await self._record(segment, spec, done, handles)
+                await self._record(segment, spec, done)
                 if segment.interrupted:
                     raise Interrupted
         finally:
@@ -90,15 +90,14 @@ class ToolCalls:
         segment: Segment,
         spec: AgentSpec,
         done: set[asyncio.Task[ToolStep | Wait]],
-        handles: Handles,
     ) -> None:
         """Record calls that have ended; then raise the error of one of them."""
         ran = [task for task in done if not task.cancelled()]
         ends = [task.result() for task in ran if task.exception() is None]
         await self._record_waits(segment, [end for end in ends if isinstance(end, Wait)])
         steps = [end for end in ends if isinstance(end, ToolStep)]
-        for step in steps:
-            await self.inputs.withdraw(segment, handles, step.call)
+        for step in () if segment.interrupted else steps:
+            await self.inputs.withdraw(segment, step.call.id)
         for step in sorted(steps, key=lambda step: step.number):
             runs = _runs(spec, step.call)
             memory = segment.memory.pop(step.call.id, CallMemory())
