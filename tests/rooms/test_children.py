@@ -1,7 +1,9 @@
 """Agents that call agents, over HTTP: what each room shows of a tree, and where it is decided."""
 
+import re
 from typing import Any
 
+import orjson
 import pytest
 
 from outlast import agent_tool
@@ -9,6 +11,8 @@ from outlast.agents.port import ModelRequest
 from outlast.model.agent import AgentSpec
 from tests.rooms.conftest import MakeApi
 from tests.support.api import Api, frames
+from tests.support.console import signed_in
+from tests.support.databases import SQLITE
 from tests.support.models import FakeModel, Reply
 from tests.support.tools import FakeTools, call, spec, tool
 from tests.support.trees import CHILD, heard, said
@@ -63,6 +67,24 @@ async def test_the_answer_of_a_root_names_the_call_below_that_waits(api: Api) ->
     assert "executionId" not in own
     for listed in (await api.get("/v1/executions")).json()["data"]:
         assert [one["toolCallId"] for one in listed["pendingApprovals"]] == [PAY]
+
+
+@pytest.mark.only(SQLITE)
+async def test_the_console_shows_what_a_root_has_spent_as_the_api_does(api: Api) -> None:
+    root, child = await _tree(api)
+    reader = await signed_in(api)
+    spent = [
+        (await api.get(f"/v1/executions/{one['id']}")).json()["creditsUsed"]
+        for one in (root, child)
+    ]
+    assert spent[0] > spent[1] > 0
+    listed = await reader.page("/console/executions")
+    shown = [float(one) for one in re.findall(r'data-name="credits">([^<]+)<', listed)]
+    assert sorted(shown, reverse=True) == spent
+    page = await reader.page(f"/console/executions/{root['id']}")
+    assert f"{spent[0]} credits with what it has called" in page
+    lines = await reader.page(f"/console/chosen?do=export&id={root['id']}")
+    assert orjson.loads(lines)["creditsUsed"] == spent[0]
 
 
 @pytest.mark.parametrize("room", ["/v1/executions", "/run/api/executions"])

@@ -74,7 +74,9 @@ class Lists:
         """
         principal.require(Scope.EXECUTIONS_READ)
         found = await self._executions.known(principal, parse(EXECUTION, execution_id))
-        return ExecutionView(found, (), (), await self._known.name_of(found))
+        name = await self._known.name_of(found)
+        (below,) = await self.spent_below(principal, [found])
+        return ExecutionView(found, (), (), name, below=below)
 
     async def last_of_conversation(
         self, principal: Principal, conversation_id: str
@@ -101,23 +103,24 @@ class Lists:
         workspace_id = principal.workspace_id
         steps = await self._store.executions.short_steps(workspace_id, calling) if calling else {}
         waits = await self._store.waits.of_each(workspace_id, asking) if asking else {}
-        below = await self._spent(workspace_id, found)
+        below = await self.spent_below(principal, [one.execution for one in found])
         return [
             replace(
                 await self._view(
                     one, steps.get(one.execution.id, _NO_STEPS), waits.get(one.execution.id, ())
                 ),
-                below=below.get(one.execution.id, NOTHING_SPENT),
+                below=spent,
             )
-            for one in found
+            for one, spent in zip(found, below, strict=True)
         ], more
 
-    async def _spent(self, workspace_id: str, found: Sequence[Listed]) -> dict[str, Spent]:
-        """Return what is spent below those that have called others."""
-        parents = [one.execution.id for one in found if one.execution.children]
-        if not parents:
-            return {}
-        return await self._store.executions.spent_below(workspace_id, parents)
+    async def spent_below(self, principal: Principal, found: Sequence[Execution]) -> list[Spent]:
+        """Return what is spent below each. Raises MissingScope."""
+        principal.require(Scope.EXECUTIONS_READ)
+        parents = [one.id for one in found if one.children]
+        store = self._store.executions
+        below = await store.spent_below(principal.workspace_id, parents) if parents else {}
+        return [below.get(one.id, NOTHING_SPENT) for one in found]
 
     async def whole(
         self, principal: Principal, wanted: ExecutionFilter, page: Page

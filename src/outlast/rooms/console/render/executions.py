@@ -7,6 +7,7 @@ from typing import Any
 from outlast.model.clock import iso, iso_or_none
 from outlast.model.execution import TERMINAL, Execution, Status
 from outlast.model.price import credits_of
+from outlast.model.usage import Spent
 from outlast.rooms.console.render.words import first_line
 from outlast.services.lists import HOUR, MOST_COUNTED, Hour
 
@@ -28,8 +29,8 @@ class Row:
     updated_at: int
 
 
-def row(execution: Execution, agent: str, now: int) -> Row:
-    """Return an execution as a list shows it."""
+def row(execution: Execution, agent: str, now: int, below: Spent) -> Row:
+    """Return an execution as a list shows it; `below`: what those that it has called have spent."""
     began, ended = execution.started_at, execution.completed_at
     if ended is None and execution.status in TERMINAL:
         ended = execution.updated_at
@@ -41,14 +42,14 @@ def row(execution: Execution, agent: str, now: int) -> Row:
         execution.created_at,
         None if began is None else max(0, (ended or now) - began),
         execution.steps,
-        execution.charged_tokens,
-        execution.credits,
+        execution.charged_tokens + below.usage.total_tokens,
+        execution.credits + below.credits,
         execution.children,
         execution.updated_at,
     )
 
 
-def exported(execution: Execution, agent: str) -> dict[str, Any]:
+def exported(execution: Execution, agent: str, below: Spent) -> dict[str, Any]:
     """Return an execution as a line of an export; its names are the API's."""
     return {
         "id": execution.id,
@@ -64,8 +65,8 @@ def exported(execution: Execution, agent: str) -> dict[str, Any]:
         "startedAt": iso_or_none(execution.started_at),
         "completedAt": iso_or_none(execution.completed_at),
         "steps": execution.steps,
-        "tokens": execution.charged_tokens,
-        "creditsUsed": credits_of(execution.credits),
+        "tokens": execution.charged_tokens + below.usage.total_tokens,
+        "creditsUsed": credits_of(execution.credits + below.credits),
         "input": execution.input,
         "output": execution.output,
         "error": None if execution.error is None else execution.error.message,

@@ -73,12 +73,13 @@ async def _tried(doing: Awaitable[object], past: str) -> str:
 
 async def _row(call: Call, services: Services, execution_id: str) -> Row:
     view = await services.lists.row(call.principal, execution_id)
-    return row(view.execution, view.agent, services.clock.now())
+    return row(view.execution, view.agent, services.clock.now(), view.below)
 
 
 async def _exported(call: Call, services: Services, execution_id: str) -> bytes:
     view = await services.lists.row(call.principal, execution_id)
-    return orjson.dumps(exported(view.execution, view.agent), option=orjson.OPT_APPEND_NEWLINE)
+    line = exported(view.execution, view.agent, view.below)
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _ids(given: list[str]) -> list[str]:

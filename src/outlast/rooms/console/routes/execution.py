@@ -60,6 +60,7 @@ async def execution(call: Call, services: Services) -> Response:
         shown=shown,
         chosen=next((one for one in shown.steps if one.number == chosen), None),
         tree=await _tree(call, services, found),
+        spent=view.spent.credits,
         waits=await _waits(call, services, view),
         may_stop=_EXECUTE in call.principal.scopes,
         runs_again=not found.is_purged,
@@ -192,9 +193,11 @@ async def _tree(call: Call, services: Services, found: Execution) -> list[Branch
     of_root = ExecutionFilter(root_id=found.tree)
     listed, _ = await services.lists.page(call.principal, of_root, Page(_TREE))
     now, known = services.clock.now(), services.agents.known
+    found_below = [one.execution for one in listed]
+    below = await services.lists.spent_below(call.principal, found_below)
     rows: list[tuple[Any, str | None]] = [
-        (row(one.execution, await known.name_of(one.execution), now), one.execution.parent_id)
-        for one in listed
+        (row(one, await known.name_of(one), now, spent), one.parent_id)
+        for one, spent in zip(found_below, below, strict=True)
     ]
     return tree_below(found.id, rows)
 

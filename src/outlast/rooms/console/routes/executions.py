@@ -117,7 +117,7 @@ async def peek(call: Call, services: Services) -> Response:
         call,
         "peek.html",
         execution=view.execution,
-        row=row(view.execution, view.agent, now),
+        row=row(view.execution, view.agent, now, view.below),
         now=now,
     )
 
@@ -134,10 +134,14 @@ async def _page(
     wanted_ones = await _wanted(call, services, said)
     if isinstance(wanted_ones, str):
         view = await services.lists.row(call.principal, wanted_ones)
-        return [row(view.execution, view.agent, now)], False, ""
+        return [row(view.execution, view.agent, now, view.below)], False, ""
     found, more = await services.lists.page(call.principal, wanted_ones, wanted)
     known = services.agents.known
-    rows = [row(one.execution, await known.name_of(one.execution), now) for one in found]
+    below = await services.lists.spent_below(call.principal, [one.execution for one in found])
+    rows = [
+        row(one.execution, await known.name_of(one.execution), now, spent)
+        for one, spent in zip(found, below, strict=True)
+    ]
     return rows, more, note
 
 
