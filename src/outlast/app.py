@@ -1,5 +1,6 @@
 """The composition root: all parts are created and connected here."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ if TYPE_CHECKING:
 _NOTE_KEY_USES: Final = "key_uses"
 """Name of the duty that notes which keys were used."""
 _NOTE_SECONDS: Final = 60.0
+_LAST_NOTE_SECONDS: Final = 2.0
+"""How long a process that leaves may take for it."""
 _POLL_POSTGRES: Final = 5.0
 """Notifications may be lost with the process that was to send them."""
 
@@ -124,8 +127,9 @@ class Core:
         await self.maintenance.stop()
         await self.key_uses.stop()
         await self.engine.stop(self.settings.drain_seconds)
-        with suppress(OutlastError):  # the database may be away
-            await self.services.keys.note_uses()
+        with suppress(OutlastError, TimeoutError):  # the database may be away, or not answer
+            async with asyncio.timeout(_LAST_NOTE_SECONDS):
+                await self.services.keys.note_uses()
 
     async def close(self) -> None:
         """Let running steps end, then release everything."""
