@@ -57,6 +57,10 @@ def test_memory_is_written_shown_searched_and_exported(
     assert (code, "outlast memory list" in err) == (1, True)
     code, _, err = outlast("memory", "put", "customers", "a//b", "x")
     assert (code != 0, "no empty part" in err) == (True, True)
+    for name in ("", "n" * 256):
+        code, _, err = outlast("memory", "create", name)
+        assert (code != 0, "name: " in err) == (True, True)
+    assert len(outlast("memory", "list")[1].splitlines()) == 1
 
 
 async def test_a_store_with_an_embedding_model_is_searched_by_meaning(

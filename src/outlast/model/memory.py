@@ -16,6 +16,8 @@ from outlast.model.workspace import USUAL_LIMITS, MemoryLimits, Plan
 
 MAX_NAME: Final = 255
 """Maximum characters of a store's name."""
+MAX_DESCRIPTION: Final = 1024
+"""Maximum characters of a store's description."""
 MAX_KEY_BYTES: Final = 1024
 MAX_CONTENT_BYTES: Final = 102_400
 MAX_VERSIONS: Final = 1000

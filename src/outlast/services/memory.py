@@ -15,6 +15,8 @@ from outlast.model.error import (
 )
 from outlast.model.ids import MEMORY, MEMORY_ITEM
 from outlast.model.memory import (
+    MAX_DESCRIPTION,
+    MAX_NAME,
     MAX_STORES,
     EmbeddingState,
     MemoryAccess,
@@ -97,9 +99,14 @@ class Memory:
         """Create a store; return it, and whether it is that of an earlier request with this key.
 
         `embedding`: its embedding model, for good. Raises MissingScope, IdempotencyMismatch,
-        InvalidField for a model that cannot be used.
+        InvalidField for a name or a description that cannot be, or a model that cannot be used.
         """
         principal.require(Scope.AGENTS_EXECUTE)
+        if not 0 < len(name) <= MAX_NAME:
+            raise InvalidField(f"name: 1 to {MAX_NAME} characters.", param="name")
+        if len(description) > MAX_DESCRIPTION:
+            text = f"description: at most {MAX_DESCRIPTION} characters."
+            raise InvalidField(text, param="description")
         now = self._clock.now()
         store = MemoryStore(
             self._clock.new_id(MEMORY),

@@ -17,7 +17,7 @@ from outlast.model.clock import iso, iso_or_none
 from outlast.model.embedding import MAX_MODEL_NAME
 from outlast.model.error import MemoryStoreNotFound
 from outlast.model.ids import MEMORY
-from outlast.model.memory import EmbeddingState, MemoryItem, MemoryStore
+from outlast.model.memory import MAX_DESCRIPTION, MAX_NAME, EmbeddingState, MemoryItem, MemoryStore
 from outlast.model.workspace import Scope
 from outlast.rooms.executions.schemas import BODY, CAMEL
 from outlast.services.all import Services
@@ -28,9 +28,9 @@ STORE: Final = {"storeId": "The store's id."}
 READERS: Final = (Scope.EXECUTIONS_READ, Scope.AGENTS_EXECUTE)
 
 StoreId = Annotated[str, AfterValidator(partial(read_id, MEMORY))]
-Name = Annotated[str, Field(min_length=1, max_length=255)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 Description = Annotated[
-    str, Field(max_length=1024, description="What the store is for; models read it.")
+    str, Field(max_length=MAX_DESCRIPTION, description="What the store is for; models read it.")
 ]
 Pairs = Annotated[
     dict[
