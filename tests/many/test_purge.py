@@ -16,12 +16,14 @@ from tests.many.test_trees import asks, decide, ended
 from tests.support.fleet import Fleet
 from tests.support.long_cases import WHOLE
 from tests.support.python_process import PythonProcess
-from tests.support.waiting import until_found
+from tests.support.waiting import between_looks, until_found
 
 pytestmark = pytest.mark.anyio
 
 COPIES: Final = 400 if WHOLE else 60
 """Of each of eight conversations with sixteen executions."""
+APART: Final = 50
+"""Looks between two executions that run meanwhile."""
 _TABLES: Final = ("conversations", "executions", "steps", "events", "checkpoints", "charges")
 _COPY: Final = """
 INSERT INTO {table} SELECT made.*
@@ -108,13 +110,19 @@ async def copy(fleet: Fleet, roots: list[str]) -> None:
 
 @asynccontextmanager
 async def talks(fleet: Fleet, started: list[str]) -> AsyncIterator[None]:
-    """Meanwhile executions run that are started at both API processes, one after the other."""
+    """Meanwhile executions run that are started at both API processes, one after the other.
+
+    Not as fast as they can: the purge would take as long as the machine is slow, and all are read
+    in the end.
+    """
 
     async def talk(api: str) -> None:
         while True:
             with suppress(httpx2.TransportError):  # it may be the one that leads, and is killed
                 started.append(await fleet.background(api, "brief"))
                 assert (await fleet.log(api, started[-1])).over
+            for _ in range(APART):
+                await between_looks()
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(talk(api)) for api in ("a", "b")]
@@ -191,7 +199,8 @@ async def test_many_processes_that_purge_at_once_delete_all_that_is_due_once_and
         victims[1].kill()
         await fleet.kill(other)
         await fleet.start(first, heir, other)
-        await until_found(partial(left, 0))
+        while not await left(0):  # a new leader's first look is a minute away
+            await asyncio.to_thread(purge().wait)
         await until_found(emptied)
         assert await fleet.rows("SELECT execution_id FROM purged_again") == []
 
