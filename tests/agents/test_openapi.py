@@ -234,6 +234,14 @@ def test_a_document_cannot_name_the_servers_environment(tmp_path: Path) -> None:
             },
             "there is no #/no",
         ),
+        *(
+            (
+                "include: [x], base: 'https://x.example'",
+                {"openapi": "3.1.0", "servers": [{}], "paths": {"/x": {"$ref": f"#/servers/{at}"}}},
+                f"there is no #/servers/{at}",
+            )
+            for at in ("²", "1", "-1", "x")
+        ),
         (
             "include: [x], base: 'https://x.example'",
             {"openapi": "3.1.0", "paths": {"/x": {"$ref": "#/paths/~1x"}}},

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from outlast.agents.yaml_text import read_json, read_yaml
 from outlast.model.error import Misconfigured
+from outlast.model.whole_number import number_of
 
 METHODS: Final = ("get", "put", "post", "delete", "head", "patch")
 """Methods of operations that can be tools; OPTIONS and TRACE cannot."""
@@ -64,10 +65,11 @@ class OpenApiDocument:
             key = part.replace("~1", "/").replace("~0", "~")
             if isinstance(value, Mapping) and key in value:
                 value = value[key]
-            elif isinstance(value, list) and key.isdigit() and int(key) < len(value):
-                value = value[int(key)]
-            else:
+                continue
+            place = number_of(key)
+            if place is None or not isinstance(value, list) or place >= len(value):
                 raise Misconfigured(f"{self.source}: there is no {reference[:200]}")
+            value = value[place]
         return value
 
 
