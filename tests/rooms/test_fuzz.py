@@ -30,7 +30,7 @@ from tests.support.long_cases import WHOLE
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
 
-EXAMPLES = {SQLITE: 30 if WHOLE else 8, POSTGRESQL: 6 if WHOLE else 2}
+EXAMPLES = {SQLITE: 30 if WHOLE else 5, POSTGRESQL: 6 if WHOLE else 1}
 """How often each operation is requested; the requests do not depend on the database."""
 NO_HTTP = b"Invalid HTTP request received."
 """What uvicorn says to a header that breaks the protocol, before there is a request."""

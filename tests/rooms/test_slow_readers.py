@@ -16,7 +16,7 @@ from outlast.http.spool import LargeResponse, Spool, Spools, whole_response
 from outlast.model.execution import Execution
 from tests.support.api import Api, MakeApi
 from tests.support.connections import BoundedServer, Connection, bounded_server
-from tests.support.long_cases import first_of
+from tests.support.long_cases import WHOLE, first_of
 from tests.support.models import FakeModel, Reply, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
 from tests.support.waiting import BOUND, until
@@ -34,6 +34,8 @@ REPLIES: dict[str, tuple[Reply, ...]] = {
     "an output": ([], ["x" * 10_000_000]),
     "a tool's result": ([call(1, "look")], ["end"]),
 }
+OFTEN = ("many pieces", "an output", "a tool's result")
+"""Those of every run; `make hostile` takes all."""
 SLOW = 12
 """Readers that take a little all the time."""
 SIP = 16 * 1024
@@ -53,7 +55,7 @@ MANY_ANSWERS = (
 )
 
 
-@pytest.fixture(params=list(REPLIES))
+@pytest.fixture(params=list(REPLIES) if WHOLE else OFTEN)
 async def large_run(request: pytest.FixtureRequest, make_api: MakeApi) -> tuple[Api, str]:
     """A server with an execution of some megabytes, which has ended."""
     first, *rest = REPLIES[request.param]

@@ -202,7 +202,7 @@ _TABLES = [
 def examples(kind: str) -> settings:
     """The same ones every time: as many as take half a minute; or new and longer ones."""
     bounds: dict[str, Any] = {
-        "max_examples": 15 if kind == SQLITE else 4,
+        "max_examples": 10 if kind == SQLITE else 3,
         "stateful_step_count": 30,
         "derandomize": True,
         "phases": (Phase.explicit, Phase.generate),  # to make a failure smaller takes minutes
