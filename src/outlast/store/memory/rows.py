@@ -198,8 +198,8 @@ _below: Final = _newest_items.where(
     memory_items.c.key >= bindparam("from_key"), memory_items.c.key < bindparam("until_key")
 )
 NEWEST_MEMORY_ITEMS_BELOW: Final = Statement(_below)
-FIND_MEMORY_ITEMS: Final = Statement(
-    select(*_ITEM)
+_found: Final = (
+    select(memory_items.c.number)
     .where(
         HAS_WORDS,
         func.substr(memory_items.c.store_id, literal_column("1")) == bindparam("store"),
@@ -208,6 +208,11 @@ FIND_MEMORY_ITEMS: Final = Statement(
     )
     .order_by(memory_items.c.updated_at.desc(), memory_items.c.id.desc())
     .limit(bindparam("limit"))
+)
+FIND_MEMORY_ITEMS: Final = Statement(
+    select(*_ITEM)
+    .where(memory_items.c.number.in_(_found))
+    .order_by(memory_items.c.updated_at.desc(), memory_items.c.id.desc())
 )
 """The words belong to one store, so they alone choose the rows: no other index fits the rest."""
 
