@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from tests.support.whole import FAILED
+
 ROOT: Final = Path(__file__).parents[2]
 NEWEST: Final = (3, 13)
 """The newest that everything in requirements.lock has wheels for."""
@@ -24,8 +26,6 @@ TESTS: Final = (
     "tests/rooms/test_document.py",
     "tests/cli/test_first_process.py",
 )
-FAILED: Final = 1
-"""pytest's exit code if tests failed, and nothing else did."""
 OPTIONS: Final = ("--database", "sqlite", "--processes", "2", "-p", "no:cacheprovider")
 """The cache is that of the whole run, which may go on at the same time."""
 PACKAGES: Final = ("pytest", "hypothesis", "openapi-spec-validator")

@@ -66,7 +66,7 @@ def rendered(name: str, root: str) -> HelpPage:
 
     known = documents()[name]
     parser = _parser()
-    tokens = _without_pictures(parser.parse(known.path.read_text(encoding="utf-8")))
+    tokens = _tokens(known)
     base = posixpath.dirname(name.replace("-", "/", 1)) if name.startswith("decisions-") else ""
     headings = list(_headings(tokens))
     for token in tokens:
@@ -87,7 +87,7 @@ def sections(name: str, root: str) -> "dict[str, Markup]":
     if (known := documents().get(name)) is None:
         return {}
     parser = _parser()
-    tokens = _without_pictures(parser.parse(known.path.read_text(encoding="utf-8")))
+    tokens = _tokens(known)
     found: dict[str, list[Token]] = {}
     inside: list[Token] = []
     for at, token in enumerate(tokens):
@@ -116,8 +116,9 @@ def _open_table(*_: Any) -> str:
     return '<div class="wide" tabindex="0" role="group" aria-label="Table"><table>\n'
 
 
-def _without_pictures(tokens: "Sequence[Token]") -> "list[Token]":
-    """Return the tokens without paragraphs that are a picture: who reads here can see the thing."""
+def _tokens(document: Document) -> "list[Token]":
+    """Return a document's, without paragraphs that are a picture of what its reader can see."""
+    tokens = _parser().parse(document.path.read_text(encoding="utf-8"))
     left: list[Token] = []
     for at, token in enumerate(tokens):
         around = tokens[max(0, at - 1) : at + 2]
