@@ -4,6 +4,7 @@ from typing import Final, NamedTuple
 
 from outlast.model.error import InvalidCursor
 from outlast.model.event import Cursor
+from outlast.model.whole_number import number_of
 
 _DIGITS: Final = 15
 
@@ -39,11 +40,11 @@ class Earlier(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> "Earlier":
         """Read its text. Raises InvalidCursor."""
-        found = text.split("-")
-        fits = all(one.isascii() and one.isdigit() and len(one) <= _DIGITS for one in found)
-        if not fits or len(found) != len(cls._fields):
+        found = [number_of(one, digits=_DIGITS) for one in text.split("-")]
+        known = [one for one in found if one is not None]
+        if not len(known) == len(found) == len(cls._fields):
             raise InvalidCursor(param="behind")
-        return cls(*map(int, found))
+        return cls(*known)
 
 
 NOTHING: Final = Earlier()

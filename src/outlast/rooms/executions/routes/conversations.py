@@ -10,6 +10,7 @@ from outlast.http.parameters import filter_value
 from outlast.http.spool import json_response, whole_response
 from outlast.model.error import ConversationNotFound, InvalidCursor, InvalidId
 from outlast.model.ids import CONVERSATION, parse
+from outlast.model.whole_number import number_of
 from outlast.model.workspace import Scope
 from outlast.rooms.executions import answers, render, schemas
 from outlast.services.all import Services
@@ -37,11 +38,12 @@ async def list_conversations(call: Call, services: Services) -> Response:
 
 def _cursor(text: str) -> tuple[int, str]:
     """Read `MILLISECONDS.conv_…`, the form of `nextCursor`. Raises InvalidCursor."""
-    at, dot, conversation = text.partition(".")
-    if not (dot and at.isascii() and at.isdigit() and len(at) <= _DIGITS):
+    millis, dot, conversation = text.partition(".")
+    at = number_of(millis, digits=_DIGITS)
+    if not dot or at is None:
         raise InvalidCursor(param="after")
     try:
-        return int(at), parse(CONVERSATION, conversation)
+        return at, parse(CONVERSATION, conversation)
     except InvalidId as error:
         raise InvalidCursor(param="after") from error
 
