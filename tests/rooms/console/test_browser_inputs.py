@@ -1,4 +1,4 @@
-"""Input that an MCP server requests, given on its page in a real browser, without JavaScript too."""
+"""Input that an MCP server requests, given on its page in a browser, without JavaScript too."""
 
 import sys
 from pathlib import Path
