@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from outlast.model.agent import Effect
+from outlast.model.error import InvalidField
 from outlast.model.execution import Status
 from outlast.model.message import ToolMessage
-from outlast.model.wait import Decision
+from outlast.model.wait import MAX_REASON, Decision
+from tests.support.databases import SQLITE
 from tests.support.engine import EngineHarness, MakeEngine
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
@@ -82,3 +84,16 @@ async def test_the_reason_of_an_approved_call_that_fails_is_read_behind_the_erro
     server = await make_engine(model, spec(tool("pay", Effect.DESTRUCTIVE, approval=True)), tools)
     await decided(server, Decision(approved=True, reason=REASON))
     assert read(server) == f"No money.\n\nThe call was approved by a person. Reason: {REASON}"
+
+
+@pytest.mark.only(SQLITE)
+async def test_a_reason_has_a_bound_whichever_room_brings_it(make_engine: MakeEngine) -> None:
+    model = FakeModel(by_turn([call(1, "pay")], ["Done"]))
+    server = await make_engine(model, spec(tool("pay", approval=True)), FakeTools(pay=lambda _: 1))
+    execution_id = (await server.run()).execution.id
+    decide, which = server.core.services.approvals.decide, (execution_id, call(1, "pay").id)
+    longest = "é" * MAX_REASON
+    with pytest.raises(InvalidField, match="at most 65536 characters"):
+        await decide(server.caller, *which, Decision(approved=False, reason=longest + "é"))
+    decided = await decide(server.caller, *which, Decision(approved=False, reason=longest))
+    assert decided.reason == longest

@@ -76,6 +76,7 @@ async def test_approvals_are_paged(make_api: MakeApi) -> None:
     [
         ({"approved": True, "parameters": {"amount": "much"}}, 422, "parameters.amount"),
         ({"approved": True, "result": 1}, 422, "result"),
+        ({"approved": True, "reason": "a" * 65_537}, 422, "reason"),
         ({"approved": "yes"}, 422, "approved"),
         ({}, 400, "approved"),
     ],

@@ -651,7 +651,7 @@ export interface components {
             approved: boolean;
             /**
              * Reason
-             * @description Shown to the model if the call is denied.
+             * @description The model reads it.
              * @default null
              */
             reason: string | null;

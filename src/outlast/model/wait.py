@@ -17,6 +17,8 @@ class NotGiven:
 
 
 NOT_GIVEN: Final = NotGiven()
+MAX_REASON: Final = 65_536
+"""Maximum characters of the reason of a decision or of a pause."""
 
 
 class Awaiting(StrEnum):

@@ -9,7 +9,7 @@ from outlast.model.error import ApprovalNotFound, InvalidArguments, InvalidField
 from outlast.model.execution import TERMINAL, Execution
 from outlast.model.ids import EXECUTION, parse
 from outlast.model.json_depth import DEEPEST, is_too_deep
-from outlast.model.wait import NOT_GIVEN, Decision, Wait, WaitKind, approvals
+from outlast.model.wait import MAX_REASON, NOT_GIVEN, Decision, Wait, WaitKind, approvals
 from outlast.model.workspace import Principal, Scope
 from outlast.store.store import Store
 from outlast.store.waits.awaited import AwaitedPage
@@ -38,6 +38,7 @@ class Approvals:
         has ended), InvalidArguments, InvalidField, InvalidId, MissingScope.
         """
         principal.require(Scope.APPROVALS_WRITE)
+        _check_reason(decision)
         found = parse(EXECUTION, execution_id)
         found = await self._check(principal.workspace_id, found, tool_call_id, decision)
         return await self._store.waits.decide(
@@ -123,6 +124,11 @@ class Approvals:
             text = f"The arguments cannot be checked now: {error.message}"
             raise InvalidArguments(text, param="parameters") from error
         return listed.tool(approval.name)
+
+
+def _check_reason(decision: Decision) -> None:
+    if decision.reason is not None and len(decision.reason) > MAX_REASON:
+        raise InvalidField(f"reason: at most {MAX_REASON} characters.", param="reason")
 
 
 def _check_result(approval: Wait, decision: Decision) -> None:

@@ -216,7 +216,8 @@ async def test_an_approval_that_no_one_requested_is_not_found(make_api: MakeApi)
         response = await api.client.post(path, content=b'{"approved":true}')
         assert (response.status_code, set(response.json())) == (404, {"error"})
     path = f"{PATH}/{run}/approvals/{REFUND.id}"
-    for body in (b"{}", b'{"approved":"yes"}', b'{"approved":true,"reason":5}'):
+    long = b'{"approved":true,"reason":"%s"}' % (b"a" * 65_537)
+    for body in (b"{}", b'{"approved":"yes"}', b'{"approved":true,"reason":5}', long):
         assert (await api.client.post(path, content=body)).status_code in (400, 422)
     assert (await _row(api, run)).status is Status.SUSPENDED
 

@@ -23,6 +23,7 @@ from outlast.model.error import (
     ExecutionNotFound,
     InvalidId,
 )
+from outlast.model.wait import MAX_REASON
 
 _MOST: int = 2**53
 """Bound of integers that every JSON reader keeps exact."""
@@ -145,7 +146,9 @@ class PauseBody(BaseModel):
         bool | None,
         Field(description="Close the model request that runs, rather than let it end."),
     ] = None
-    reason: Annotated[str | None, Field(description="Kept in the log.")] = None
+    reason: Annotated[
+        str | None, Field(max_length=MAX_REASON, description="Kept in the log.")
+    ] = None
 
 
 def _checkpoint_id(text: str | None) -> str | None:
@@ -177,7 +180,7 @@ class DecisionBody(BaseModel):
 
     approved: bool
     reason: Annotated[
-        str | None, Field(description="Shown to the model if the call is denied.")
+        str | None, Field(max_length=MAX_REASON, description="The model reads it.")
     ] = None
     parameters: Annotated[
         dict[str, Any] | None, Field(description="The arguments as edited; without it as proposed.")

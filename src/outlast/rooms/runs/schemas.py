@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 
 from outlast.http.client_tools import ClientTools
 from outlast.http.parameters import Headers, User
+from outlast.model.wait import MAX_REASON
 from outlast.rooms.runs.stream.formats import Format
 
 StatusWord = Literal["running", "suspended", "completed", "failed"]
@@ -126,7 +127,9 @@ class ApprovalBody(_Wire):
     """A person's decision."""
 
     approved: bool
-    reason: Annotated[str | None, Field(description="The model reads it.")] = None
+    reason: Annotated[
+        str | None, Field(max_length=MAX_REASON, description="The model reads it.")
+    ] = None
 
 
 class Run(TypedDict):
