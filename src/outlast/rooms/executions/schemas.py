@@ -146,9 +146,9 @@ class PauseBody(BaseModel):
         bool | None,
         Field(description="Close the model request that runs, rather than let it end."),
     ] = None
-    reason: Annotated[
-        str | None, Field(max_length=MAX_REASON, description="Kept in the log.")
-    ] = None
+    reason: Annotated[str | None, Field(max_length=MAX_REASON, description="Kept in the log.")] = (
+        None
+    )
 
 
 def _checkpoint_id(text: str | None) -> str | None:
