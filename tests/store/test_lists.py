@@ -1,5 +1,6 @@
 """The store's port, lists: one suite for every implementation."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,13 +9,10 @@ from outlast.model.error import (
     ConversationNotFound,
     ExecutionNotFound,
 )
-from outlast.model.event import (
-    START,
-)
-from outlast.model.execution import (
-    Status,
-)
+from outlast.model.event import START, Event, ExecutionCancelled, ExecutionCompleted
+from outlast.model.execution import Status
 from outlast.store.executions.lists import ExecutionFilter
+from outlast.store.executions.values import Advance
 from outlast.store.page import Page
 from outlast.store.store import Store
 from tests.support.store import OTHER, WORKSPACE, Create, completed, run
@@ -80,6 +78,39 @@ async def test_several_statuses_page_both_ways_as_one_list(store: Store, create:
     bounds = [made[0].id, made[3].id, made[5].id]
     assert await store.executions.counts(WORKSPACE, bounds, 10) == [(3, 0), (2, 0)]
     assert await store.executions.counts(WORKSPACE, bounds, 2) == [(2, 0), (2, 0)]
+
+
+@pytest.mark.parametrize(
+    ("status", "event"),
+    [
+        (Status.COMPLETED, ExecutionCompleted()),
+        (Status.CANCELLED, ExecutionCancelled()),
+        (Status.RUNNING, None),
+        (Status.QUEUED, None),
+    ],
+)
+async def test_an_agents_executions_with_a_status_page_both_ways(
+    store: Store, create: Create, status: Status, event: Event | None
+) -> None:
+    made = [await create(agent_id=f"agt_{n % 3 % 2}") for n in range(9)]
+    for one in made if status is not Status.QUEUED else made[:0]:
+        running = await run(store, one)
+        if event is not None:
+            after = replace(running, status=status, completed_at=9, updated_at=9)
+            await store.executions.advance(Advance(running, after, ((9, event),)))
+    newest = [one.id for one in made if one.agent_id == "agt_0"][::-1]
+    assert len(newest) == 6
+
+    async def page(*statuses: Status, **more: Any) -> list[str]:
+        wanted = ExecutionFilter(agent_id="agt_0", status=statuses)
+        found = await store.executions.page(WORKSPACE, wanted, Page(2, **more))
+        return [one.id for one in found]
+
+    assert await page(status) == newest[:3]
+    assert await page(status, after=newest[1]) == newest[2:5]
+    assert await page(status, before=newest[4]) == newest[1:4]
+    assert await page(Status.FAILED) == await page(Status.PAUSED) == []
+    assert await page(Status.FAILED, status, after=newest[3]) == newest[4:]
 
 
 async def test_nothing_of_another_workspace_is_found(store: Store, create: Create) -> None:

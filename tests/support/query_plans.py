@@ -19,6 +19,9 @@ LISTS = {
     ("root_id",): "ix_executions_root_id",
     ("chat_id",): "ix_executions_chat_id",
     ("user",): "ix_executions_end_user",
+    ("agent_live",): "ix_executions_shown_status",
+    ("agent_unsuccessful",): "ix_executions_unsuccessful",
+    ("agent_completed",): "ix_executions_workspace_id_agent_id_id",
 }
 CONVERSATIONS = {
     (): "ix_conversations_workspace_id_last_active_at_id",

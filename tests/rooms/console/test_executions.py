@@ -76,7 +76,8 @@ def test_the_filter_field_is_read() -> None:
     assert without_times(text) == text.replace(" since:24h", "")
     assert filter_of("before:1970-01-01T01:00Z", 0).before == 3_600_000
     assert filter_of("since:1970-01-02", 0).since == 86_400_000
-    assert filter_of("agent:a status:failed", 0).is_wide
+    assert filter_of("agent:a status:failed,completed", 0).is_wide
+    assert not filter_of("agent:a status:failed,cancelled", 0).is_wide
     assert not filter_of("agent:a status:running", 0).is_wide
     assert found.status == (Status.FAILED, Status.PAUSED)
     assert found.metadata == (("plan", "pro"),)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from outlast.model.error import InvalidId
-from outlast.model.execution import TERMINAL, Status
+from outlast.model.execution import Status
 from outlast.model.ids import CONVERSATION, EXECUTION, parse
 
 _WORD: Final = re.compile(r'([\w.-]+):("[^"]*"|\S+)|"([^"]*)"|(\S+)')
@@ -52,9 +52,9 @@ class Filter:
 
     @property
     def is_wide(self) -> bool:
-        """Whether it would walk down all executions of an agent, or of a status that ends them."""
+        """Whether it walks down an agent's executions until it has found enough completed ones."""
         few = self.user or self.conversation or self.parent or self.metadata
-        return bool(self.agent and set(self.status) & TERMINAL and not few)
+        return bool(self.agent and Status.COMPLETED in self.status and not few)
 
 
 def filter_of(text: str, now: int) -> Filter:

@@ -15,6 +15,8 @@ from outlast.store.tables import JSON, added_count, added_flag, count, flag, ide
 SHOWN_STATUS: Final = "CASE WHEN awaiting IN ('child', 'time') THEN 'running' ELSE status END"
 """`Execution.shown_status` as the database knows it; indexed, so that lists filter by what they
 show."""
+UNSUCCESSFUL: Final = "status IN ('failed', 'cancelled')"
+"""Those that have ended without an output: few, so that an index has them by agent."""
 _AWAITING: Final = (
     "awaiting IS NULL OR (status = 'suspended' AND awaiting IN ('person', 'client', 'child', "
     "'time'))"

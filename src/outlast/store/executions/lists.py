@@ -6,10 +6,21 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, Final
 
-from sqlalchemy import Column, Text, bindparam, case, cast, func, literal_column, null, select
+from sqlalchemy import (
+    Column,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    null,
+    select,
+)
 from sqlalchemy.sql.expression import ColumnElement
 
-from outlast.model.execution import Execution, Status, ToolStep
+from outlast.model.execution import LIVE, Execution, Status, ToolStep
 from outlast.model.unreadable import ExecutionUnreadable
 from outlast.store.driver import (
     Part,
@@ -20,7 +31,7 @@ from outlast.store.driver import (
     Transaction,
     TransactionResult,
 )
-from outlast.store.executions.columns import SHOWN_STATUS
+from outlast.store.executions.columns import SHOWN_STATUS, UNSUCCESSFUL
 from outlast.store.executions.partial import execution_or_part
 from outlast.store.executions.statements import SELECT_EXECUTION
 from outlast.store.executions.steps import SHORT_STEPS, step_of
@@ -83,6 +94,9 @@ _FEW: Final = frozenset({"conversation_id", "parent_id", "root_id", "chat_id", "
 """Filters that leave few executions."""
 _OF_A_TREE: Final = frozenset({"parent_id", "root_id"})
 """Filters whose indices do not begin with the workspace."""
+_NO_INDEX: Final = literal_column("''", Text())
+"""Appended to a column, so that a planner does not take an index of it."""
+_BOTH: Final = frozenset({"agent_id", "status"})
 
 
 def _cut(column: Column[Any]) -> ColumnElement[Any]:
@@ -135,10 +149,10 @@ def list_executions(
         "started_before": executions.c.started_at < bindparam("started_before"),
         "after": id_ < bindparam("after"),
         "before": id_ > bindparam("before"),
-    }
+    } | _of_agents_with_a_status()
     rows = LISTED if cut else SELECT_EXECUTION
     if by_metadata:  # an expression, so that no planner begins with the executions
-        rows = rows.where(executions.c.id == id_ + literal_column("''"))
+        rows = rows.where(executions.c.id == id_ + _NO_INDEX)
     for n, value in enumerate(found):
         rows = rows.where(
             value.c.workspace_id == bindparam("workspace"),
@@ -149,7 +163,7 @@ def list_executions(
             rows = rows.where(value.c.execution_id == id_)
     workspace: ColumnElement[str] = executions.c.workspace_id
     if filters & _OF_A_TREE:
-        workspace += literal_column("''")  # as above
+        workspace += _NO_INDEX
     return Statement(
         rows.where(
             workspace == bindparam("workspace"),
@@ -158,6 +172,32 @@ def list_executions(
         .order_by(id_.asc() if backwards else id_.desc())
         .limit(bindparam("limit"))
     )
+
+
+def _of_agents_with_a_status() -> dict[str, ColumnElement[bool]]:
+    """Return conditions on both, each with the index that leaves the fewest executions.
+
+    Those that live are few, those that did not complete have an index of their own, and an agent
+    that completes anything has completed some of its newest.
+    """
+    agent = bindparam("agent_id", type_=Text())
+    status = bindparam("status", type_=Text())
+    return {
+        "agent_live": and_(executions.c.agent_id + _NO_INDEX == agent, status == _SHOWN),
+        "agent_unsuccessful": and_(
+            executions.c.agent_id == agent,
+            executions.c.status == status,
+            literal_column(UNSUCCESSFUL),
+        ),
+        "agent_completed": and_(executions.c.agent_id == agent, status == _SHOWN + _NO_INDEX),
+    }
+
+
+def _together(status: Status) -> str:
+    """Return the condition on an agent with this status."""
+    if status in LIVE:
+        return "agent_live"
+    return "agent_completed" if status is Status.COMPLETED else "agent_unsuccessful"
 
 
 def page_of(
@@ -187,6 +227,8 @@ def page_of(
     }
     given = {name: value for name, value in given.items() if value is not None}
     filters = frozenset(given) | ({"roots"} if wanted.roots else set())
+    if filters >= _BOTH and not filters & _FEW and not wanted.metadata:
+        filters = filters - _BOTH | {_together(wanted.status[0])}
     for number, (name, value) in enumerate(wanted.metadata):
         given |= {f"name{number}": name, f"value{number}": value}
     statement = list_executions(

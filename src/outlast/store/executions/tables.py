@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Table, Text, text
 
-from outlast.store.executions.columns import COLUMNS, SHOWN_STATUS
+from outlast.store.executions.columns import COLUMNS, SHOWN_STATUS, UNSUCCESSFUL
 from outlast.store.tables import count, flag, identifier, index_of_some, json, metadata, time
 
 executions: Final = Table(
@@ -27,6 +27,14 @@ executions: Final = Table(
     Index(None, "workspace_id", "id"),
     Index(None, "workspace_id", "agent_id", "id"),
     Index("ix_executions_shown_status", "workspace_id", text(f"({SHOWN_STATUS})"), "id"),
+    Index(
+        "ix_executions_unsuccessful",
+        "workspace_id",
+        "agent_id",
+        "status",
+        "id",
+        sqlite_where=text(UNSUCCESSFUL),
+    ),
     Index(None, "workspace_id", "conversation_id", "id"),
     Index(
         "ix_executions_live",

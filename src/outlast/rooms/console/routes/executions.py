@@ -23,7 +23,7 @@ from outlast.services.lists import HOUR
 _ROWS: Final = 20
 _HOURS: Final = 24
 _WINDOW: Final = 7 * 24 * HOUR
-_WIDE: Final = "No index has agent and status together: this looks at the last 7 days."
+_WIDE: Final = "No index has what an agent has completed: this looks at the last 7 days."
 _READ: Final = Scope.EXECUTIONS_READ
 _CHIPS: Final = (
     ("All", ""),
