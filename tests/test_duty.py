@@ -83,7 +83,7 @@ async def test_a_duty_is_stopped_in_the_middle_of_a_run() -> None:
         began.set()
         await asyncio.Event().wait()
 
-    duty = Duty("d", work, every=1, sleep=FakeClock().sleep, failures=failures, at_once=True)
+    duty = Duty("d", work, every=1, sleep=FakeClock().sleep, failures=failures, first=0.0)
     duty.start()
     async with asyncio.timeout(BOUND):
         await began.wait()

@@ -62,11 +62,11 @@ class Duty:
         sleep: Callable[[float], Awaitable[None]],
         failures: Failures,
         retry: tuple[float, ...] = _RETRY,
-        at_once: bool = False,
+        first: float | None = None,
     ) -> None:
         """`retry`: seconds to wait after the first, second, … failure in a row; the last repeats.
 
-        `at_once`: the first run does not wait for the interval.
+        `first`: seconds before the first run; None: the interval.
         """
         self._name = name
         self._run = run
@@ -74,7 +74,7 @@ class Duty:
         self._sleep = sleep
         self._failures = failures
         self._retry = retry
-        self._wait = 0.0 if at_once else every
+        self._wait = every if first is None else first
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:

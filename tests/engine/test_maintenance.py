@@ -173,7 +173,10 @@ async def test_jitter_makes_no_run_later_than_its_interval() -> None:
     work = Batches()
     desk = Desk(SoleProcess(), MaintenanceDuty("d", 10, 10, work))
     async with running(desk):
-        for number in range(1, 6):
+        await desk.turns()
+        desk.clock.advance(1)
+        await desk.until(partial(_is, work, 1))
+        for number in range(2, 6):
             await desk.turns()
             assert len(work.limits) == number - 1
             desk.clock.advance(8.9)
@@ -181,6 +184,21 @@ async def test_jitter_makes_no_run_later_than_its_interval() -> None:
             assert len(work.limits) == number - 1
             desk.clock.advance(1.1)
             await desk.until(partial(_is, work, number))
+
+
+async def test_the_first_run_is_within_a_second_of_the_start_and_the_next_after_the_interval() -> (
+    None
+):
+    work = Batches()
+    desk = Desk(SoleProcess(), MaintenanceDuty("d", 60, 10, work))
+    async with running(desk):
+        await desk.turns()
+        assert not work.limits
+        desk.clock.advance(1)
+        await desk.until(partial(_is, work, 1))
+        await desk.turns(step=1)
+        assert len(work.limits) == 1
+        await desk.until(partial(_is, work, 2), 10)
 
 
 async def test_a_process_that_does_not_lead_runs_nothing_and_begins_once_it_does() -> None:

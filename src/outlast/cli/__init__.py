@@ -22,7 +22,7 @@ _REMEDIES: Final = {
 """The command that helps with an error, by the error's code."""
 _FIRST_PROCESS: Final = 1
 _WRONG_USAGE: Final = frozenset({400, 422})
-"""HTTP statuses of values that cannot be; without a server they are InvalidRequest."""
+"""HTTP statuses of values that cannot be; without a server they are InvalidRequest and InvalidField."""
 
 
 def main() -> None:
@@ -30,13 +30,13 @@ def main() -> None:
     if os.getpid() == _FIRST_PROCESS:  # a container's: Linux drops its signals without a handler
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     from outlast.cli.commands import app
-    from outlast.model.error import InvalidRequest, Misconfigured, OutlastError
+    from outlast.model.error import InvalidField, InvalidRequest, Misconfigured, OutlastError
 
     if sys.argv[1:2] != ["run"] and (culprit := _no_utf_8(sys.argv[1:])):  # which replaces it
         _leave(culprit, 2)
     try:
         sys.exit(int(app(prog_name="outlast", standalone_mode=False) or 0))
-    except (Misconfigured, InvalidRequest) as error:
+    except (Misconfigured, InvalidRequest, InvalidField) as error:
         _leave(str(error), 2)
     except OutlastError as error:
         _leave_for(error, error.code)

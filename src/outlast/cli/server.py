@@ -121,7 +121,7 @@ def _reloads(core: Core, hangups: Hangups, reload: Callable[[], Awaitable[None]]
         every=0,
         sleep=core.clock.sleep,
         failures=core.metrics.failures,
-        at_once=True,
+        first=0.0,
     )
     duty.start()
     return duty

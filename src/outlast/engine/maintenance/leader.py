@@ -97,7 +97,7 @@ class LeaseLeader:
             sleep=_pause,
             failures=failures,
             retry=_RETRY,
-            at_once=True,
+            first=0.0,
         )
 
     @property

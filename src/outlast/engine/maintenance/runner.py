@@ -2,7 +2,8 @@
 
 Each duty has a loop of its own, which survives any error of the duty. A full batch is followed by
 the next at once. The pause between two runs is `every`, shortened at random so that duties spread
-out; never lengthened, so that nothing is late.
+out; never lengthened, so that nothing is late. The first run is soon after the start, so that what
+was due while no process ran does not wait for an interval.
 """
 
 import random
@@ -15,6 +16,8 @@ from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.engine.maintenance.leader import Leadership
 from outlast.model.clock import Clock
 
+_FIRST_SECONDS: Final = 1.0
+"""Maximum seconds before the first run."""
 _JITTER: Final = 0.1
 """Maximum share by which a pause is shortened."""
 
@@ -44,6 +47,7 @@ class MaintenanceRunner:
                 every=duty.every,
                 sleep=partial(_shortened, duty.sleep or clock.sleep),
                 failures=failures,
+                first=min(duty.every, _FIRST_SECONDS),
             )
             for duty in self._duties.values()
         }

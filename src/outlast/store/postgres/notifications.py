@@ -104,7 +104,7 @@ class Listener:
             sleep=_pause,
             failures=failures,
             retry=(_RETRY_SECONDS,),
-            at_once=True,
+            first=0.0,
         )
 
     def start(self) -> None:

@@ -220,7 +220,7 @@ class ProcrastinateEngine:
                 sleep=_pause,
                 failures=self._failures,
                 retry=(0, _AWAY_SECONDS),
-                at_once=True,
+                first=0.0,
             )
             for duty, seconds in duties
         ]
