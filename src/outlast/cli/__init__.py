@@ -22,7 +22,10 @@ _REMEDIES: Final = {
 """The command that helps with an error, by the error's code."""
 _FIRST_PROCESS: Final = 1
 _WRONG_USAGE: Final = frozenset({400, 422})
-"""HTTP statuses of values that cannot be; without a server they are InvalidRequest and InvalidField."""
+"""HTTP statuses of values that cannot be.
+
+Without a server they are InvalidRequest and InvalidField.
+"""
 
 
 def main() -> None:
