@@ -48,7 +48,7 @@ def test_what_waits_is_listed_decided_rolled_back_and_deleted(
     assert orjson.loads(outlast("approvals", "--json")[1])["data"] == []
 
 
-def test_usage_is_shown_by_agent_and_as_json_and_budgets_are_set_and_removed(
+def test_usage_is_shown_and_budgets_and_views_are_set_and_removed(
     command_line: CommandLine, outlast: Outlast
 ) -> None:
     client = command_line.serve().client(command_line.key)
@@ -85,6 +85,14 @@ def test_usage_is_shown_by_agent_and_as_json_and_budgets_are_set_and_removed(
         "Removed the budget of workspace.\n",
     )
     assert outlast("budgets", "list")[1] == ""
+
+    q = "status:failed since:24h"
+    assert outlast("views", "save", "my failures", q)[:2] == (0, "Saved the view my failures.\n")
+    assert outlast("views", "list")[1] == f"my failures\t{q}\n"
+    assert orjson.loads(outlast("views", "list", "--json")[1])["data"][0]["filter"] == q
+    assert outlast("views", "save", "x" * 65, q)[0] == 2, "a name has at most 64 characters"
+    assert outlast("views", "remove", "my failures")[0] == 0
+    assert outlast("views", "list")[1] == ""
 
 
 def test_a_call_that_a_client_runs_is_shown_and_answered_by_hand(

@@ -28,6 +28,7 @@ from outlast.cli.prices import show_prices
 from outlast.cli.retention import purge, vacuum
 from outlast.cli.schedules import schedules
 from outlast.cli.tools import tools
+from outlast.cli.views import views
 from outlast.cli.workspaces import workspaces
 from outlast.settings import Settings
 
@@ -255,6 +256,7 @@ app.add_typer(executions, name="executions")
 app.command()(approvals)
 app.command()(usage)
 app.add_typer(budgets, name="budgets")
+app.add_typer(views, name="views")
 app.command()(backup)
 app.command()(restore)
 app.command()(purge)

@@ -85,6 +85,20 @@ async def test_a_budget_is_set_and_removed_by_requests_too(api: Api) -> None:
     assert "client.remove_budget(&#34;workspace&#34;)" in page
 
 
+async def test_a_filter_is_saved_and_removed_by_commands_too(api: Api) -> None:
+    reader = await signed_in(api)
+    q = "agent:agent status:failed,completed"
+    page = f"/console/executions?q={q}"
+    shown = lines(await reader.page(page))
+    assert shown["command"] == [f"outlast views save mine '{q}'"]
+    assert shown["python"] == [f'client.put_view("mine", "{q}")']
+    words = shlex.split(shown["curl"][0])
+    path, body = words[3].removeprefix("http://127.0.0.1:8321"), words[words.index("-d") + 1]
+    assert (await api.client.put(path, content=body)).status_code == 200
+    assert lines(await reader.page(page))["command"] == ["outlast views remove mine"]
+    assert "as curl" not in await reader.page("/console/executions")
+
+
 def lines(page: str) -> dict[str, list[str]]:
     """The lines of a page's first action, by where they are run."""
     names = {"curl": "as curl", "command": "on the command line", "python": "in Python"}

@@ -25,6 +25,7 @@ class Action(NamedTuple):
 
 _EXECUTION: Final = "/v1/executions/{execution}"
 _BUDGET: Final = "/v1/budgets/{owner}"
+_VIEW: Final = "/v1/views/{view}"
 _SCHEDULE: Final = "/v1/schedules/{schedule}"
 ACTIONS: Final[dict[str, Action]] = {
     "execute": Action(
@@ -162,6 +163,22 @@ ACTIONS: Final[dict[str, Action]] = {
         None,
         "outlast budgets remove {owner}",
         "client.remove_budget({owner})",
+    ),
+    "save_view": Action(
+        "Save this filter as a view",
+        "PUT",
+        _VIEW,
+        {"filter": "{filter}"},
+        "outlast views save {view} {filter}",
+        "client.put_view({view}, {filter})",
+    ),
+    "remove_view": Action(
+        "Remove the view",
+        "DELETE",
+        _VIEW,
+        None,
+        "outlast views remove {view}",
+        "client.remove_view({view})",
     ),
     "revoke": Action(
         "Revoke",

@@ -1,6 +1,6 @@
 """The list of executions: filter, pages by cursor, what is new."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -10,8 +10,10 @@ from starlette.responses import Response
 from outlast.http.call import Call
 from outlast.model.error import AgentNotFound, ExecutionNotFound, InvalidFilter, InvalidId
 from outlast.model.ids import EXECUTION, parse
+from outlast.model.saved_view import SavedView
 from outlast.model.whole_number import number_of
 from outlast.model.workspace import Scope
+from outlast.rooms.console.render.commands import Commands, commands
 from outlast.rooms.console.render.executions import Row, hour_bars, row
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.routes.endpoints import page_at
@@ -24,6 +26,8 @@ _ROWS: Final = 20
 _HOURS: Final = 24
 _WINDOW: Final = 7 * 24 * HOUR
 _WIDE: Final = "No index has what an agent has completed: this looks at the last 7 days."
+_NAME: Final = "mine"
+"""Of a view in commands, before it has one."""
 _READ: Final = Scope.EXECUTIONS_READ
 _CHIPS: Final = (
     ("All", ""),
@@ -54,17 +58,20 @@ async def listed(
     backwards = before is not None and after is None
     newer = (after is not None) if not backwards else more
     older = more if not backwards else True
+    views = await services.saved_views.all(call.principal)
+    may_execute = Scope.AGENTS_EXECUTE in call.principal.scopes
     return page(
         call,
         "executions.html",
         status,
         q=q,
-        views=await services.saved_views.all(call.principal),
+        views=views,
+        code=_code(call, views, q),
         refused=refused,
         problem=problem,
         note=note,
         wider=_query(q=f"{q} since:90d") if note else "",
-        may_execute=Scope.AGENTS_EXECUTE in call.principal.scopes,
+        may_execute=may_execute,
         rows=rows,
         now=services.clock.now(),
         chips=_CHIPS,
@@ -72,6 +79,13 @@ async def listed(
         older=_query(q=q, after=rows[-1].id) if rows and older else "",
         news=_query(q=q, seen=rows[0].id, at=services.clock.now()) if rows and not newer else "",
     )
+
+
+def _code(call: Call, views: Sequence[SavedView], q: str) -> dict[str, list[Commands]]:
+    """Return how each view of this filter is removed, by its name; how one is saved, by none."""
+    shown = [one.name for one in views if one.filter == q]
+    code = {name: commands(call, ["remove_view"], view=name) for name in shown}
+    return code | {"": commands(call, ["save_view"], view=_NAME, filter=q)}
 
 
 async def news(call: Call, services: Services) -> Response:
@@ -125,7 +139,7 @@ async def peek(call: Call, services: Services) -> Response:
 async def _page(
     call: Call, services: Services, q: str, wanted: Page
 ) -> tuple[list[Row], bool, str]:
-    """Return rows, whether there are more, and within what they were looked for."""
+    """Return rows, whether there are more, and why a page that is not full may lack some."""
     now = services.clock.now()
     said = filter_of(q, now)
     note = ""
@@ -142,7 +156,7 @@ async def _page(
         row(one.execution, await known.name_of(one.execution), now, spent)
         for one, spent in zip(found, below, strict=True)
     ]
-    return rows, more, note
+    return rows, more, note if len(rows) < wanted.limit else ""
 
 
 async def _wanted(call: Call, services: Services, said: Filter) -> ExecutionFilter | str:
