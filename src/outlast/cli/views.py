@@ -9,7 +9,7 @@ from outlast.cli.output import write_json, write_table
 from outlast.cli.through import Server, through_server
 
 views = Typer(
-    help="Saved views of the console's list of executions: list, save, remove.",
+    help="Saved filters of executions: list, save, remove.",
     no_args_is_help=True,
 )
 
@@ -41,7 +41,7 @@ def save_view(
     ],
     json: AsJson = False,
 ) -> None:
-    """Save a filter under a name, for all of the workspace; it replaces the one of this name."""
+    """Save a filter of executions; it replaces the view of its name."""
     made = server.request(lambda c: c.put_view(name, filter_))
     if json:
         write_json(made)
