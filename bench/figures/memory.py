@@ -8,6 +8,7 @@ from collections.abc import Callable
 from bench.client import Connection, ask_once, post
 from bench.lab import Lab
 from bench.requests import KEY
+from bench.state import SQLITE
 from bench.table import Row, median
 
 TARGET_MS = 10.0
@@ -32,6 +33,8 @@ async def _measure(lab: Lab, kind: str) -> list[Row]:
         path = f"/v1/memory-stores/{created.json()['id']}"
         items = [(f"notes/{number}", _text(chance)) for number in range(lab.scale.items)]
         await write(child.port, path, items)
+        if kind != SQLITE:
+            state.rows("ANALYZE memory_items")  # autovacuum does it within a minute
         connection = await Connection.open(child.port)
         times = {
             "two words": await _times(lab, connection, path, lambda: _words(chance, 2)),

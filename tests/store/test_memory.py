@@ -113,6 +113,8 @@ async def test_any_text_is_a_query_and_finds_the_items_that_have_all_its_words(
         await other.put(f"other-{key}", text)
     for query, expected in QUERIES.items():
         assert set(await shelf.find(query)) == expected, query
+        if expected:  # as many as are wanted, so the newest items are enough
+            assert set(await shelf.find(query, limit=len(expected))) == expected, query
     everything = set(TEXTS)
     assert set(await shelf.find("")) == set(await shelf.find(" \n\t ")) == everything
     long = "coffee " * 1400
@@ -132,6 +134,26 @@ async def test_found_items_are_the_newest_first_and_of_equal_age_in_a_fixed_orde
     for query in ("same", ""):
         assert await shelf.find(query) == ["c", "a", "b"]
         assert await shelf.find(query, limit=2) == ["c", "a"]
+
+
+async def test_words_of_old_items_and_of_many_are_found_in_the_same_order(shelf: Shelf) -> None:
+    """The newest 200 items are looked at first."""
+    keys = [f"{'ab'[number % 2]}/{number}" for number in range(230)]
+    for number, key in enumerate(keys):
+        shelf.clock.advance(1)
+        await shelf.put(key, f"many every{number % 23} old{number // 100}")
+    keys.reverse()
+    for query, having in {
+        "many": keys,
+        "every7": [key for key in keys if int(key[2:]) % 23 == 7],
+        "every7 old0": [key for key in keys if int(key[2:]) in (7, 30, 53, 76, 99)],
+        "old0": keys[130:],
+        "many old2 every1": [key for key in keys if int(key[2:]) == 208],
+    }.items():
+        for prefix in ("", "b/"):
+            expected = [key for key in having if key.startswith(prefix)]
+            for limit in (1, 5, 9, 50):
+                assert await shelf.find(query, prefix, limit) == expected[:limit]
 
 
 async def test_a_prefix_bounds_lists_and_searches_whatever_follows_it(shelf: Shelf) -> None:

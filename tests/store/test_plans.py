@@ -44,6 +44,7 @@ MAY_SORT = {
     "LIVE_IN_CONVERSATION": "the live ones of one conversation",
     "NEWEST_MEMORY_ITEMS_BELOW": "those of one prefix",
     "FIND_MEMORY_ITEMS": "those that have the words",
+    "FIND_NEWEST_MEMORY_ITEMS": "the newest ones",
     "LOG_PAGE": "the lengths of one page",
     "WAITING_TURNS": "the live ones of one conversation",
     "TURNS": "all of them are read",
@@ -53,8 +54,8 @@ MAY_SORT = {
     **{f"USAGE[{number}]": "what it has added up itself" for number in range(4)},
 }
 MADE = re.compile(
-    r"SCAN (tree|below|page|of[0-9]+|sizes|sums|used|totals|counted|\(subquery-[0-9]+\)|"
-    r"memory_words VIRTUAL TABLE INDEX 0:M1)"
+    r"SCAN (tree|below|page|newest|of[0-9]+|sizes|sums|used|totals|counted|\(subquery-[0-9]+\)|"
+    r"word VIRTUAL TABLE INDEX 1:|memory_words VIRTUAL TABLE INDEX 0:M1)"
 )
 """What a statement has found itself, all of which it reads."""
 INDICES = {

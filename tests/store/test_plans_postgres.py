@@ -41,6 +41,7 @@ MAY_SCAN = {
 }
 INDICES = {
     "FIND_MEMORY_ITEMS": "ix_memory_items_words",
+    "FIND_NEWEST_MEMORY_ITEMS": "ix_memory_items_store_id_updated_at_id",
     "NEWEST_MEMORY_ITEMS": "ix_memory_items_store_id_updated_at_id",
     "MEMORY_TO_ERASE": "ix_memory_stores_erasing_since",
     "MEMORY_OF_EXECUTION": "ix_memory_versions_execution_id",

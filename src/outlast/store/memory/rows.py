@@ -34,7 +34,6 @@ from outlast.store.memory.tables import (
     memory_vectors,
     memory_versions,
 )
-from outlast.store.memory.words import HAS_WORDS
 from outlast.store.tables import ByDatabase
 
 # --- stores
@@ -153,13 +152,13 @@ HIDE_MEMORY_STORE: Final = Statement(
 
 # --- items
 
-_ITEM: Final = tuple(memory_items.c)[1:12]
+ITEM: Final = tuple(memory_items.c)[1:12]
 _OF_STORE: Final = memory_items.c.store_id == bindparam("store")
 MEMORY_ITEM: Final = Statement(
-    select(*_ITEM).where(_OF_STORE, memory_items.c.key == bindparam("key"))
+    select(*ITEM).where(_OF_STORE, memory_items.c.key == bindparam("key"))
 )
 MEMORY_ITEM_BY_ID: Final = Statement(
-    select(*_ITEM).where(_OF_STORE, memory_items.c.id == bindparam("id"))
+    select(*ITEM).where(_OF_STORE, memory_items.c.id == bindparam("id"))
 )
 _VALUES: Final = ("key", "content", "metadata", "sha256", "bytes", "updated_at", "writer", "words")
 INSERT_MEMORY_ITEM: Final = Statement(
@@ -177,7 +176,7 @@ DELETE_MEMORY_ITEM: Final = Statement(
     delete(memory_items).where(memory_items.c.id == bindparam("id"))
 )
 MEMORY_ITEMS: Final = Statement(
-    select(*_ITEM)
+    select(*ITEM)
     .where(
         _OF_STORE,
         memory_items.c.key > bindparam("after"),
@@ -188,7 +187,7 @@ MEMORY_ITEMS: Final = Statement(
     .limit(bindparam("limit"))
 )
 _newest_items: Final = (
-    select(*_ITEM)
+    select(*ITEM)
     .where(_OF_STORE)
     .order_by(memory_items.c.updated_at.desc(), memory_items.c.id.desc())
     .limit(bindparam("limit"))
@@ -198,23 +197,6 @@ _below: Final = _newest_items.where(
     memory_items.c.key >= bindparam("from_key"), memory_items.c.key < bindparam("until_key")
 )
 NEWEST_MEMORY_ITEMS_BELOW: Final = Statement(_below)
-_found: Final = (
-    select(memory_items.c.number)
-    .where(
-        HAS_WORDS,
-        func.substr(memory_items.c.store_id, literal_column("1")) == bindparam("store"),
-        func.substr(memory_items.c.key, literal_column("1"), func.length(bindparam("from_key")))
-        == bindparam("from_key"),
-    )
-    .order_by(memory_items.c.updated_at.desc(), memory_items.c.id.desc())
-    .limit(bindparam("limit"))
-)
-FIND_MEMORY_ITEMS: Final = Statement(
-    select(*_ITEM)
-    .where(memory_items.c.number.in_(_found))
-    .order_by(memory_items.c.updated_at.desc(), memory_items.c.id.desc())
-)
-"""The words belong to one store, so they alone choose the rows: no other index fits the rest."""
 
 # --- versions
 

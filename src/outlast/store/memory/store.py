@@ -17,13 +17,13 @@ from outlast.model.workspace import USUAL_LIMITS, MemoryLimits, Plan
 from outlast.store.conversations.rows import LOCK_CHATS
 from outlast.store.driver import Driver, Part, Query, Transaction, TransactionResult
 from outlast.store.idempotency import Idempotency, first_request, remember
+from outlast.store.memory.find import find_items
 from outlast.store.memory.rows import (
     EMBEDDING_MODELS,
     ERASE_MEMORY_ITEMS,
     ERASE_MEMORY_STORE,
     ERASE_MEMORY_VERSIONS,
     ERASED_MEMORY,
-    FIND_MEMORY_ITEMS,
     HIDE_MEMORY_STORE,
     INSERT_MEMORY_STORE,
     LOCK_MEMORY_STORE,
@@ -47,7 +47,6 @@ from outlast.store.memory.rows import (
     version_from,
 )
 from outlast.store.memory.vectors import ERASE_VECTORS
-from outlast.store.memory.words import matching
 from outlast.store.memory.write import Written, redact, write
 from outlast.store.page import Page
 from outlast.store.tables import to_json
@@ -238,7 +237,7 @@ def _find(
         if words is None:
             rows = yield Query(NEWEST_MEMORY_ITEMS_BELOW if prefix else NEWEST_MEMORY_ITEMS, given)
         elif words:
-            rows = yield Query(FIND_MEMORY_ITEMS, given | matching(store_id, words))
+            rows = yield from find_items(store_id, words, prefix, limit)
         else:
             rows = []
         found.extend(item_from(row) for row in rows)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from outlast.model.words import words_of
-from outlast.store.tables import ByDatabase
+from outlast.store.tables import ByDatabase, to_json
 
 _INDEXED: Final = "array_to_tsvector(string_to_array(words, ' '))"
 INDEX: Final[dict[str, tuple[str, ...]]] = {
@@ -52,6 +52,15 @@ HAS_WORDS: Final = ByDatabase(
 )
 
 
+OF_NEWEST: Final = ByDatabase(
+    "NOT EXISTS (SELECT 1 FROM json_each(:each) AS word "
+    "WHERE instr(' ' || newest.words || ' ', ' ' || word.value || ' ') = 0)",
+    "NOT EXISTS (SELECT FROM unnest(string_to_array(%(each_of)s, ' ')) AS word "
+    "WHERE strpos(' ' || newest.words || ' ', ' ' || word || ' ') = 0)",
+)
+"""The same of a few rows that are read anyway, called `newest`."""
+
+
 def indexed(store_id: str, key: str, content: str) -> str:
     """Return the words of an item as the index has them."""
     mark = _mark(store_id)
@@ -64,6 +73,8 @@ def matching(store_id: str, words: Sequence[str]) -> dict[str, Any]:
     return {
         "matched": " ".join(f'"{mark}{word}"' for word in words),
         "matched_by": " & ".join(f"'{mark}{word}'" for word in words),
+        "each": to_json([mark + word for word in words]),
+        "each_of": " ".join(mark + word for word in words),
     }
 
 
