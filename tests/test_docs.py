@@ -32,6 +32,7 @@ from outlast.model.client_call import ClientCallNotFound
 from outlast.model.clock import SystemClock
 from outlast.model.error import OutlastError, StoreLocked, ToolFailed
 from outlast.model.execution import Status
+from outlast.model.image import ImageNotFound
 from outlast.model.price import NANO, ModelPrice
 from outlast.model.unreadable import ExecutionUnreadable
 from outlast.rooms.executions import schemas
@@ -184,7 +185,7 @@ def ends_an_execution(kind: type[OutlastError]) -> bool:
 
 
 def every_error() -> list[type[OutlastError]]:
-    found = (*vars(error).values(), ClientCallNotFound, ExecutionUnreadable)
+    found = (*vars(error).values(), ClientCallNotFound, ImageNotFound, ExecutionUnreadable)
     kinds = [kind for kind in found if isinstance(kind, type)]
     return [kind for kind in kinds if issubclass(kind, OutlastError)]
 

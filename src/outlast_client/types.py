@@ -250,6 +250,12 @@ class FoundItem(TypedDict):
 Grouping = Literal["agent", "model", "key", "conversation"]
 
 
+class Image(TypedDict):
+    id: str
+    mediaType: Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
+    bytes: int
+
+
 class Item(TypedDict):
     id: str
     storeId: str
@@ -474,6 +480,7 @@ class ToolCall(TypedDict):
     result: Any
     isError: bool
     duration: int
+    images: NotRequired[list[Image]]
 
 
 Trigger = Literal["schedule", "manual"]

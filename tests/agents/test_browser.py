@@ -65,8 +65,9 @@ async def test_a_model_reads_and_fills_a_page_by_references() -> None:
         await browser("press_key", key="Tab")
         assert (await browser("wait_for", text="Second page"))["title"] == "Second"
         shot = await browser("take_screenshot")
-        assert (shot["image"], shot["bytes"] > 1000) == ("image/jpeg", True)
-        assert "browser_snapshot" in shot["text"]
+        (kept,) = browser.images
+        assert (kept.image.media_type, kept.image.size > 1000) == ("image/jpeg", True)
+        assert (shot["image"], shot["text"]) == (kept.image.id, kept.image.placeholder)
         assert await browser("close") == {
             "text": "The browser is closed, with its cookies; a later call opens an empty one."
         }

@@ -61,10 +61,12 @@ async def test_tools_are_listed_and_called_over_every_transport(reached: dict[st
         assert await tools.call("progress") == {"result": "done"}
         text, image, audio = await tools.call("plain_picture")
         assert text == "Here it is"
-        assert image == "[image: image/png, 400 bytes, not shown]"
+        (kept,) = tools.images
+        assert (kept.image.media_type, kept.data[:4]) == ("image/png", b"\x89PNG")
+        assert image == kept.image.placeholder
         assert audio == "[audio: audio/wav, 400 bytes, not shown]"
         structured = (await tools.call("picture"))["result"]
-        assert [part.get("data") for part in structured] == [None, audio, audio]
+        assert [part.get("data") for part in structured] == [None, image, audio]
         assert tools.connections == 1
     assert tools.connections == 0
 

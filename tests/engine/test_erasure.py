@@ -16,15 +16,20 @@ from outlast.model.workspace import Plan
 from outlast.services.executions import Idempotency
 from outlast.testing import FakeClock
 from tests.support.databases import SQLITE, Database
+from tests.support.images import Drawing, png
 from tests.support.models import Reply, by_turn
-from tests.support.tools import FakeTools, call, tool
+from tests.support.tools import call, tool
 from tests.support.trees import CHILD, Team, agent, team_on
 
 pytestmark = pytest.mark.anyio
 
 WORD = "pearl"
 LEAD = agent(
-    "lead", agent_tool("worker"), tool("pay", Effect.DESTRUCTIVE, approval=True), tool("look")
+    "lead",
+    agent_tool("worker"),
+    tool("pay", Effect.DESTRUCTIVE, approval=True),
+    tool("look"),
+    tool("draw"),
 )
 PLAIN = agent("plain")
 
@@ -32,7 +37,7 @@ PLAIN = agent("plain")
 def lead(request: ModelRequest) -> Reply:
     play = by_turn(
         ["Oh, pearl. ", call(1, "look", pearl="pearl"), call(2, "worker", input="pearl")],
-        ["More pearl. ", call(3, "pay", pearl="pearl")],
+        ["More pearl. ", call(3, "pay", pearl="pearl"), call(4, "draw")],
         ["No more pearl."],
     )
     return play(request)
@@ -88,7 +93,9 @@ async def test_nothing_of_what_was_said_is_left(
     database: Database, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = FakeClock()
-    tools = FakeTools(look=lambda _: WORD, pay=lambda _: {WORD: WORD}, worker=CHILD)
+    image = png(text=WORD.encode())
+    calls: Any = {"look": lambda _: WORD, "pay": lambda _: {WORD: WORD}, "worker": CHILD}
+    tools = Drawing(lambda _: image, **calls)
     plays: Any = {"lead": lead, "worker": lambda _: [WORD], "plain": lambda _: ["Fine."]}
     async with team_on(
         database,
@@ -102,7 +109,7 @@ async def test_nothing_of_what_was_said_is_left(
         await team.core.maintenance.hold(PURGE)
         root = await talk(team)
         conversation = (await team.get(root)).conversation_id
-        assert {"executions", "steps", "events", "idempotency"} <= {*found_in(database)}
+        assert {"executions", "steps", "events", "idempotency", "blobs"} <= {*found_in(database)}
         if how == "conversation":
             await team.core.services.conversations.delete(team.caller, conversation)
         elif how == "execution":

@@ -59,6 +59,7 @@ METHODS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {
     "listConversations": lambda client, _: client.conversations(user="ann", **FILTERS),
     "getConversation": lambda client, _: client.conversation(TALK),
     "exportConversation": lambda client, _: anext(client.export_conversation(TALK)),
+    "getImage": lambda client, execution_id: client.image(execution_id, "img_1"),
     "deleteConversation": lambda client, _: client.delete_conversation(TALK),
     "listAgents": lambda client, _: client.agents(limit=3),
     "getAgent": lambda client, _: client.agent("agent"),

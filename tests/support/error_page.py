@@ -11,6 +11,7 @@ from outlast.http.errors import STATUS
 from outlast.model import error
 from outlast.model.client_call import ClientCallNotFound
 from outlast.model.error import OutlastError
+from outlast.model.image import ImageNotFound
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "errors.md"
 _HEAD: Final = """# Errors
@@ -41,6 +42,7 @@ HELPS: Final = {
     "execution_unreadable": "Update the processes that are older; a damaged one can be deleted.",
     "expired_api_key": "Make another: `outlast keys create`",
     "idempotency_mismatch": "Take a new Idempotency-Key for another request.",
+    "image_not_found": "Read the execution: its `toolCalls` name their `images`.",
     "insufficient_scope": "Take a key with the scope that the message names: `outlast keys list`",
     "internal_error": "The server's log has it under the `requestId`. `outlast doctor`",
     "invalid_api_key": "Send `Authorization: Bearer <key>`; make one: `outlast keys create`",
@@ -83,7 +85,7 @@ _OF_ROUTES: Final = {
 def classes() -> dict[str, list[type[OutlastError]]]:
     """Return the classes of each code."""
     found: dict[str, list[type[OutlastError]]] = {}
-    for kind in (*vars(error).values(), ClientCallNotFound):
+    for kind in (*vars(error).values(), ClientCallNotFound, ImageNotFound):
         if isinstance(kind, type) and issubclass(kind, OutlastError):
             found.setdefault(kind.code, []).append(kind)
     return dict(sorted(found.items()))

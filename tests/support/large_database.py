@@ -16,6 +16,9 @@ _TOOL_CALL = "'tc_' || lpad(n::text, 26, '0')"
 _OF_MANY = "'{}_' || lpad((n % {})::text, 26, '0')"
 _WORKSPACE = "CASE WHEN n / 4 % 5 < 2 THEN 'ws_big' ELSE 'ws_' || n / 20 % 60 END"
 """One workspace has two of five rows, sixty have the rest; a conversation is in one workspace."""
+_FIFTH = "'exec_' || lpad((n * 5)::text, 26, '0')"
+_OF_FIFTH = _WORKSPACE.replace("n /", "n * 5 /")
+_IMAGE = "'img_' || lpad(n::text, 26, '0')"
 _STATUS = f"""
 CASE WHEN n > {_ENDED} THEN (ARRAY['queued', 'running', 'suspended'])[1 + n % 3]
     WHEN n % 50 = 0 THEN 'failed' WHEN n % 70 = 0 THEN 'cancelled' ELSE 'completed' END
@@ -134,17 +137,28 @@ _TABLES: Final = {
     ),
     "browsers": (
         EXECUTIONS // 5,
+        {"execution_id": _FIFTH, "sealed": "'sealed'", "at": "n"},
+    ),
+    "blobs": (
+        EXECUTIONS // 5,
         {
-            "execution_id": "'exec_' || lpad((n * 5)::text, 26, '0')",
-            "sealed": "'sealed'",
+            "workspace_id": _OF_FIFTH,
+            "id": _IMAGE,
+            "media_type": "'image/png'",
+            "size": "4",
+            "content": "'\\x00'::bytea",
             "at": "n",
         },
+    ),
+    "blob_refs": (
+        EXECUTIONS // 5,
+        {"execution_id": _FIFTH, "blob_id": _IMAGE, "workspace_id": _OF_FIFTH},
     ),
     "tasks": (
         EXECUTIONS // 5,
         {
-            "execution_id": "'exec_' || lpad((n * 5)::text, 26, '0')",
-            "workspace_id": _WORKSPACE.replace("n /", "n * 5 /"),
+            "execution_id": _FIFTH,
+            "workspace_id": _OF_FIFTH,
             "name": "'t'",
             "description": "''",
             "task_type": "''",

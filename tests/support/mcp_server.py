@@ -16,6 +16,9 @@ from pydantic import BaseModel
 
 server = MCPServer("shop")
 folder = Path(sys.argv[2]) if len(sys.argv) > 2 else Path()
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 READ_ONLY = mcp_types.ToolAnnotations(read_only_hint=True)
 IDEMPOTENT = mcp_types.ToolAnnotations(idempotent_hint=True)
 
@@ -88,9 +91,10 @@ def plain_picture() -> list[Any]:
 
 def pictures() -> list[Any]:
     data = base64.b64encode(b"\x89PNG" * 100).decode()
+    image = base64.b64encode(PIXEL).decode()
     return [
         mcp_types.TextContent(type="text", text="Here it is"),
-        mcp_types.ImageContent(type="image", data=data, mime_type="image/png"),
+        mcp_types.ImageContent(type="image", data=image, mime_type="image/jpeg"),
         mcp_types.AudioContent(type="audio", data=data, mime_type="audio/wav"),
     ]
 

@@ -8,14 +8,17 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from outlast import mcp_tools
+from outlast.agents.call_images import CallImages
 from outlast.agents.port import ToolContext
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.clock import SystemClock
+from outlast.model.image import WholeImage
 from tests.support.python_process import PythonProcess
 from tests.support.waiting import BOUND, between_looks
 
@@ -121,6 +124,8 @@ class Tools:
     def __init__(self, box: ToolBox, source: ToolSpec) -> None:
         self.box, self.source = box, source
         self._agent = AgentSpec("a", "m", tools=(source,))
+        self.images: tuple[WholeImage, ...] = ()
+        """Those that the last call has brought."""
 
     async def listed(self, context: ToolContext = CONTEXT) -> AgentSpec:
         return await self.box.listed(self._agent, context)
@@ -134,7 +139,10 @@ class Tools:
         return found
 
     async def call(self, name: str, /, **arguments: Any) -> Any:
-        return await self.box.call(await self.spec(name), arguments, CONTEXT)
+        context = replace(CONTEXT, images=CallImages())
+        result = await self.box.call(await self.spec(name), arguments, context)
+        self.images = context.images.kept
+        return result
 
     @property
     def connections(self) -> int:

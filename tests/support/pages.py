@@ -16,6 +16,7 @@ from outlast.agents.tools.browser_kind import browser_tools
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.agent import ToolSpec
 from outlast.model.clock import SystemClock
+from outlast.model.image import WholeImage
 
 needs_chromium: Final = pytest.mark.skipif(
     find_browser("") is None, reason="there is no Chrome or Chromium"
@@ -90,11 +91,14 @@ class Browsing:
     tools: dict[str, ToolSpec]
     held: HeldBrowser = field(default_factory=lambda: HeldBrowser(SystemClock().monotonic))
     last: dict[str, Any] = field(default_factory=dict)
+    images: tuple[WholeImage, ...] = ()
+    """Those that the last call has brought."""
 
     async def __call__(self, action: str, **arguments: Any) -> dict[str, Any]:
         context = ToolContext("ws_1", "exec_1", "tc_1", browser=self.held)
         spec = self.tools[f"browser_{action}"]
         self.last = await self.box.call(spec, arguments, context)
+        self.images = context.images.kept
         return self.last
 
     def ref(self, what: str) -> dict[str, str]:

@@ -1041,6 +1041,25 @@ export interface components {
          */
         Grouping: "agent" | "model" | "key" | "conversation";
         /**
+         * Image
+         * @description An image that a tool call has brought.
+         */
+        Image: {
+            /**
+             * Id
+             * @description Its bytes are at `/v1/executions/{executionId}/images/{id}`.
+             * @example img_6n7ryvkr4v1j4c2z0h0c9d3q2m
+             */
+            id: string;
+            /**
+             * Mediatype
+             * @enum {string}
+             */
+            mediaType: "image/png" | "image/jpeg" | "image/gif" | "image/webp";
+            /** Bytes */
+            bytes: number;
+        };
+        /**
          * Item
          * @description An item of a memory store.
          */
@@ -2032,6 +2051,8 @@ export interface components {
              * @description Milliseconds.
              */
             duration: number;
+            /** Images */
+            images?: components["schemas"]["Image"][];
         };
         /**
          * Trigger

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 
 from outlast.agents.browser.held import HeldBrowser
+from outlast.agents.call_images import CallImages
 from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.input_request import Answers, GivenInput, InputRequest
 from outlast.model.memory import MemoryAccess, MemoryWrite
@@ -167,6 +168,8 @@ class ToolContext:
     """Returns a person's answers while the call goes on; None: no call can wait for input."""
     given: GivenInput | None = field(default=None, repr=False)
     """The input that this call had ended for want of."""
+    images: CallImages = field(default_factory=CallImages, repr=False)
+    """The images that the call brings, recorded with its result."""
     browser: HeldBrowser | None = field(default=None, repr=False)
     """The execution's browser, for the tools that drive it."""
 

@@ -14,6 +14,7 @@ from outlast.model import ids
 from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.clock import SystemClock
 from outlast.model.error import AgentNotFound, InvalidRequest, Misconfigured
+from outlast.model.image import Image
 from outlast.settings import Settings
 
 
@@ -68,8 +69,8 @@ def arguments_of(text: str) -> dict[str, Any]:
 
 async def call(
     settings: Settings, agent: str, tool: str, arguments: dict[str, Any], *, yes: bool
-) -> tuple[Any, float]:
-    """Return the result of a call and its time in seconds.
+) -> tuple[Any, tuple[Image, ...], float]:
+    """Return the result of a call, its images, and its time in seconds.
 
     Raises ToolFailed; Misconfigured if the environment lacks something; InvalidRequest for a call
     that needs `yes`, or an execution.
@@ -93,8 +94,10 @@ async def call(
             raise InvalidRequest(f"A call of {tool} needs an execution: outlast run {agent} INPUT")
         if found.approval and not yes and await box.asks(found, arguments):
             raise InvalidRequest(f"A person approves this call of {tool}: add --yes.")
-        began = clock.monotonic()
-        return await box.call(found, arguments, _context()), clock.monotonic() - began
+        began, context = clock.monotonic(), _context()
+        result = await box.call(found, arguments, context)
+        images = tuple(one.image for one in context.images.kept)
+        return result, images, clock.monotonic() - began
     finally:
         await box.close()
 

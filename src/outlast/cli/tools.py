@@ -67,8 +67,11 @@ def call_tool(
     from outlast.cli.tool_call import arguments_of, call
 
     chosen = settings(agents=agents)
-    found, seconds = asyncio.run(call(chosen, agent, tool, arguments_of(arguments), yes=yes))
+    given = arguments_of(arguments)
+    found, images, seconds = asyncio.run(call(chosen, agent, tool, given, yes=yes))
     write_json(found)
+    for image in images:
+        note(f"It brought {image.id}, {image.media_type}, {image.size} bytes.")
     note(f"{tool} answered in {seconds:.2f} s.")
 
 

@@ -193,6 +193,7 @@ class Snapshot:
             is_error=event.is_error,
             started_at=at - event.duration_ms,
             ended_at=at,
+            images=event.images,
         )
 
     def _move(self, event: object) -> None:

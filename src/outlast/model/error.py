@@ -11,7 +11,7 @@ OutlastError
 ├── MissingScope             403
 ├── NotFound                 404  also what belongs to another workspace
 │   ├── AgentNotFound · ExecutionNotFound · ConversationNotFound
-│   ├── ApprovalNotFound · CheckpointNotFound · KeyNotFound · ScheduleNotFound
+│   ├── ApprovalNotFound · CheckpointNotFound · KeyNotFound · ScheduleNotFound · ImageNotFound
 │   ├── BudgetNotFound · ClientCallNotFound · MemoryStoreNotFound · MemoryItemNotFound
 ├── Conflict                 409
 │   ├── AgentPaused · ConversationBusy · StaleWrite · RequestInProgress

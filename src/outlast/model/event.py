@@ -7,12 +7,14 @@ entry of three pieces with seq 9 is 7, 8, 9). Segment and seq only grow, so a cu
 orders entries even if a power cut lost the end of the log and later entries reuse a number.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 from outlast.model.client_call import ClientCallEvent
 from outlast.model.error import InvalidCursor
+from outlast.model.image import Image
 from outlast.model.price import UNPRICED
 from outlast.model.usage import Usage
 from outlast.model.wait import Awaiting
@@ -132,6 +134,7 @@ class ToolFinished:
     """Billionths."""
     execution_id: str | None = None
     """As in `ApprovalRequested`: the call of a child that a person has decided, charged there."""
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,17 +351,13 @@ class Cursor(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> "Cursor":
         """Read `segment-seq`. Raises InvalidCursor."""
-        segment, dash, seq = text.strip().partition("-")
-        if dash and all(_is_count(part) for part in (segment, seq)):
-            return cls(int(segment), int(seq))
-        raise InvalidCursor
+        found = _CURSOR.fullmatch(text.strip())
+        if found is None:
+            raise InvalidCursor
+        return cls(int(found[1]), int(found[2]))
 
 
-def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
-
-
-_DIGITS: Final = 15  # keeps every count well inside 64 bits
+_CURSOR: Final = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")  # counts well inside 64 bits
 
 START: Final = Cursor(0, 0)
 

@@ -21,6 +21,7 @@ from outlast.model.event import (
     ThinkingAdded,
     ToolFinished,
 )
+from outlast.model.image import images_from
 from outlast.model.wait import Awaiting
 
 _OF_CALLS: Final = (
@@ -28,13 +29,15 @@ _OF_CALLS: Final = (
     ApprovalResolved,
     ClientCallRequested,
     ClientCallAnswered,
-    ToolFinished,
 )
 _KEPT_OF_CREATED: Final = tuple(known.name for known in fields(ExecutionCreated) if known.compare)
 _NAMES: Final = {
     kind: tuple(one.name for one in fields(kind) if one.name != "execution_id")
     for kind in (*TERMINAL_EVENTS, *_OF_CALLS)
 }
+_FINISHED: Final = tuple(one.name for one in fields(ToolFinished))
+_LATER: Final = ("execution_id", "images")
+"""Fields of `ToolFinished` that are left out where they are empty, as before there were any."""
 
 
 def encode(event: Event) -> bytes:
@@ -50,8 +53,9 @@ def encode(event: Event) -> bytes:
         return orjson.dumps(data)
     if isinstance(event, TERMINAL_EVENTS):
         return orjson.dumps(_end(event))
-    if isinstance(event, ExecutionCreated):
-        return orjson.dumps({name: getattr(event, name) for name in _KEPT_OF_CREATED})
+    if isinstance(event, ExecutionCreated | ToolFinished):
+        kept = _KEPT_OF_CREATED if isinstance(event, ExecutionCreated) else _kept(event)
+        return orjson.dumps({name: getattr(event, name) for name in kept})
     if isinstance(event, ExecutionSuspended) and event.awaiting == Awaiting.PERSON:
         return b"{}"  # as every log has it since before there was anything else to wait for
     if isinstance(event, _OF_CALLS) and event.execution_id is None:
@@ -73,6 +77,8 @@ def decode(kind: str, data: bytes | str) -> Event:
         text = TextAdded if kind == TextAdded.kind else ThinkingAdded
         return text(**fields, pieces=pieces)
     event = KINDS[kind]
+    if "images" in fields:
+        fields["images"] = images_from(fields["images"])
     try:
         return event(**fields)
     except TypeError:
@@ -84,6 +90,10 @@ def _end(event: Ended) -> dict[str, Any]:
     """Return the fields of an end; without what is not there, as the first code reads it."""
     names = _NAMES[type(event)]
     return {name: value for name in names if (value := getattr(event, name)) is not None}
+
+
+def _kept(event: ToolFinished) -> tuple[str, ...]:
+    return tuple(name for name in _FINISHED if name not in _LATER or getattr(event, name))
 
 
 def _cut(text: str, lengths: list[int] | None) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from outlast.model.budget import Amounts, Reservation
 from outlast.model.client_call import ClientTool
+from outlast.model.image import Image
 from outlast.model.memory import MemoryAccess
 from outlast.model.message import AssistantMessage, ToolCall
 from outlast.model.usage import NO_USAGE, Usage
@@ -345,6 +346,7 @@ class ToolStep:
     ended_at: int
     note: str = ""
     """Reason given with the approval of the call; the model reads it after the result."""
+    images: tuple[Image, ...] = ()
 
     @property
     def duration_ms(self) -> int:

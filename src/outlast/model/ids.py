@@ -28,6 +28,7 @@ KEY: Final = "key"
 WORKSPACE: Final = "ws"
 MEMORY_ITEM: Final = "item"
 SCHEDULE: Final = "sch"
+IMAGE: Final = "img"
 
 _VERSION_MASK: Final = 0xF << 76
 _TIME_SHIFT: Final = 80

@@ -13,6 +13,7 @@ from outlast.services.budgets import Budgets
 from outlast.services.client_calls import ClientCalls
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
+from outlast.services.images import Images
 from outlast.services.keys import Keys
 from outlast.services.lifecycle import Lifecycle
 from outlast.services.lists import Lists
@@ -54,6 +55,7 @@ class Services:
     system: System
     saved_views: SavedViews
     step_pages: StepPages
+    images: Images
 
     @classmethod
     def over(
@@ -94,4 +96,5 @@ class Services:
             system=System(settings, engine, keys),
             saved_views=SavedViews(store.saved_views, clock),
             step_pages=StepPages(store),
+            images=Images(store.images),
         )

@@ -8,7 +8,8 @@ from typing import Final, TypeAlias
 from outlast.model.conversation import Conversation
 from outlast.model.error import ExecutionNotFound
 from outlast.model.event import START, Entry
-from outlast.model.execution import Execution, Step
+from outlast.model.execution import Execution, Step, ToolStep
+from outlast.model.image import WholeImage
 from outlast.store.store import Store
 
 _STEPS: Final = 10
@@ -22,6 +23,14 @@ class StepOf:
     execution_id: str
     step: Step
     superseded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOf:
+    """An image that a tool has brought, and the execution that it is of."""
+
+    execution_id: str
+    whole: WholeImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,7 @@ class ExportEnd:
     executions: int
 
 
-Exported: TypeAlias = Execution | StepOf | EntryOf | ExportEnd
+Exported: TypeAlias = Execution | StepOf | ImageOf | EntryOf | ExportEnd
 """What follows the conversation itself."""
 
 
@@ -51,7 +60,7 @@ class Export:
         self.conversation = conversation
 
     async def parts(self) -> AsyncGenerator[Exported, None]:
-        """Yield each execution, its steps and its log, the oldest turn first, then the end."""
+        """Yield each execution, its steps, images and log, the oldest turn first, then the end."""
         of, count, after = self.conversation, 0, ""
         read = self._store.conversations
         while (turn := await read.next_turn(of.workspace_id, of.id, after)) is not None:
@@ -75,16 +84,25 @@ class Export:
                 yield part
 
     async def _execution(self, execution: Execution) -> AsyncGenerator[Exported, None]:
-        """Yield the execution, its steps and its log. Raises ExecutionNotFound if it is deleted."""
+        """Yield the execution, its steps, each with its new images, and its log.
+
+        Raises ExecutionNotFound if it is deleted.
+        """
         workspace_id, execution_id, number = execution.workspace_id, execution.id, 0
         if execution.is_purged:
             raise ExecutionNotFound
         yield execution
-        read = self._store.conversations
+        read, seen = self._store.conversations, set[str]()
         while page := await read.some_steps(workspace_id, execution_id, number, _STEPS):
             for one in page:
                 number = one.step.number
                 yield StepOf(execution_id, one.step, one.superseded)
+                for image in one.step.images if isinstance(one.step, ToolStep) else ():
+                    if image.id not in seen:
+                        seen.add(image.id)
+                        whole = await self._store.images.get(workspace_id, execution_id, image.id)
+                        yield ImageOf(execution_id, whole)
+                        del whole
         position, more = START, True
         while more:
             log = await self._store.executions.log_page(workspace_id, execution_id, position)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from outlast.model.retention import Plans
 from outlast.store.agents import AgentStore
+from outlast.store.blobs import ImageStore
 from outlast.store.budgets.store import BudgetStore
 from outlast.store.checkpoints import CheckpointStore
 from outlast.store.conversations.store import ConversationStore
@@ -34,6 +35,7 @@ class Store:
     conversations: ConversationStore
     executions: ExecutionStore
     idempotency: IdempotencyStore
+    images: ImageStore
     keys: KeyStore
     memories: Memories
     records: RecordStore
@@ -56,6 +58,7 @@ class Store:
             ConversationStore(driver),
             ExecutionStore(driver),
             IdempotencyStore(driver),
+            ImageStore(driver),
             KeyStore(driver),
             Memories(driver, (plans or Plans()).memory),
             RecordStore(driver),

@@ -326,6 +326,11 @@ class Client(AccountMethods):
         if not whole:
             raise Unreachable(f"The export of {conversation_id} is not complete.")
 
+    async def image(self, execution_id: str, image_id: str) -> bytes:
+        """Return the bytes of an image that a tool call has brought."""
+        path = f"/v1/executions/{segment(execution_id)}/images/{segment(image_id)}"
+        return await self._connection.content(path)
+
     async def delete_conversation(self, conversation_id: str) -> None:
         """Delete a conversation for good."""
         await self._connection.ask("DELETE", f"/v1/conversations/{segment(conversation_id)}")

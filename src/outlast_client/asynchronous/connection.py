@@ -179,6 +179,17 @@ class Connection:
         except self._lost as error:
             raise self._unreachable(error) from error
 
+    async def content(self, path: str) -> bytes:
+        """Return the bytes of a response that is no JSON."""
+        try:
+            answer = await self._http.get(path, timeout=_bounds(self.timeout))
+        except self._lost as error:
+            raise self._unreachable(error) from error
+        self.last = RawResponse(answer.status_code, answer.headers, answer.content)
+        if not answer.is_success:
+            raise refusal(answer.status_code, json_of(answer.content), answer.headers)
+        return bytes(answer.content)
+
     def _unreachable(self, error: Exception) -> Unreachable:
         return Unreachable(f"{self.url} does not answer: {str(error) or type(error).__name__}.")
 

@@ -16,6 +16,7 @@ from outlast.agents.browser.proxy import REFUSED, GuardedProxy, Resolve, address
 from outlast.agents.browser.reach import Reach
 from outlast.agents.browser.session import ACTION_SECONDS, Session
 from outlast.agents.browser.settings import BrowserSettings
+from outlast.agents.call_images import CallImages, NotKept
 from outlast.model.error import ToolFailed
 
 Action: TypeAlias = Callable[[Session, dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -25,7 +26,6 @@ DIED: Final = (
     "call opens it again, with cookies and local storage as of the step before."
 )
 _CLOSED: Final = "The browser is closed, with its cookies; a later call opens an empty one."
-_NO_IMAGE: Final = "A screenshot was taken, but images are not shown here; use browser_snapshot."
 _LOG_CHARACTERS: Final = 400
 _PREFIX: Final = re.compile(r"^\w+\.\w+: ")
 _DOWNLOAD: Final = "Download is starting"
@@ -34,6 +34,8 @@ _INTERRUPTED: Final = re.compile(
 )
 _TRIES: Final = 3
 _CLOSING: Final = "close"
+_TAKEN: Final = "image"
+"""Key of a screenshot: its bytes, then its reference."""
 
 
 class Browsers:
@@ -47,9 +49,16 @@ class Browsers:
         self._resolve = resolve
 
     async def call(
-        self, keys: dict[str, Any], arguments: dict[str, Any], held: HeldBrowser
+        self,
+        keys: dict[str, Any],
+        arguments: dict[str, Any],
+        held: HeldBrowser,
+        images: CallImages,
     ) -> dict[str, Any]:
-        """Carry out one call and return its result. Raises ToolFailed."""
+        """Carry out one call and return its result; a screenshot is added to `images`.
+
+        Raises ToolFailed.
+        """
         async with held.lock:
             if keys["action"] == _CLOSING:
                 await held.close()
@@ -58,6 +67,8 @@ class Browsers:
             try:
                 session = await self._session(keys, held)
                 result = await ACTIONS[keys["action"]](session, arguments)
+                if isinstance(taken := result.get(_TAKEN), bytes):
+                    result |= _reference(taken, images)
                 if notes := session.notes():
                     result["notes"] = notes
                 if (state := await session.state()) is not None:
@@ -233,9 +244,17 @@ async def _navigate_back(session: Session, _arguments: dict[str, Any]) -> dict[s
 
 
 async def _take_screenshot(session: Session, _arguments: dict[str, Any]) -> dict[str, Any]:
-    image = await session.page.screenshot(type="jpeg", quality=60)
-    shown = {"image": "image/jpeg", "bytes": len(image), "text": _NO_IMAGE}
-    return await session.place() | shown
+    taken = await session.page.screenshot(type="jpeg", quality=60)
+    return {**await session.place(), _TAKEN: taken}
+
+
+def _reference(taken: bytes, images: CallImages) -> dict[str, str]:
+    """Keep a screenshot, and return what stands for it in the result."""
+    try:
+        image = images.keep(taken)
+    except NotKept as error:
+        return {_TAKEN: f"not kept: {error}"}
+    return {_TAKEN: image.id, "text": image.placeholder}
 
 
 ACTIONS: Final[dict[str, Action]] = {

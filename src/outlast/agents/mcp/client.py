@@ -122,7 +122,7 @@ class McpTools:
         elif isinstance(found, mcp_types.InputRequiredResult):
             requests: Mapping[str, Any] = found.input_requests or {}
             raise needed(target, context, requests, found.request_state)
-        result = result_of(target, found, server.max_result_bytes)
+        result = result_of(target, found, server.max_result_bytes, context.images)
         return target.secrets.hide_in_result(result)
 
     async def _answer(

@@ -1,7 +1,8 @@
 """A tool's result as MCP writes it, and as the model reads it.
 
-Structured content is the result if there is any, else the text. What is no text is described, not
-shown: an image in base64 would only fill the model's context.
+Structured content is the result if there is any, else the text. An image is kept beside the result,
+which has its reference. What else is no text is described: in base64 it would only fill the model's
+context.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, Final
 import mcp_types
 import orjson
 
+from outlast.agents.call_images import CallImages, NotKept
 from outlast.agents.mcp.server import Target
 from outlast.model.error import ToolFailed
 from outlast.model.text import shortened
@@ -18,12 +20,14 @@ _SHOWN: Final = 200
 _ERROR_BYTES: Final = 8_192
 
 
-def result_of(target: Target, found: mcp_types.CallToolResult, most: int) -> Any:
-    """Return a call's result as JSON.
+def result_of(
+    target: Target, found: mcp_types.CallToolResult, most: int, images: CallImages
+) -> Any:
+    """Return a call's result as JSON; its images are added to `images`.
 
     Raises ToolFailed for the tool's own error, and for a result of more than `most` bytes.
     """
-    parts = [_shown(block) for block in found.content]
+    parts = [_shown(block, None if found.is_error else images) for block in found.content]
     if found.is_error:
         text = "\n".join(parts).strip() or "The tool failed and gave no reason."
         raise ToolFailed(shortened(text, _ERROR_BYTES), cause="The tool's own error.")
@@ -80,17 +84,18 @@ def _described(value: Any, media: Mapping[str, str]) -> Any:
             return value
 
 
-def _shown(block: mcp_types.ContentBlock) -> str:
-    """Return a block as text."""
+def _shown(block: mcp_types.ContentBlock, images: CallImages | None) -> str:
+    """Return a block as text; one that is an image is kept where `images` are."""
     match block:
         case mcp_types.TextContent(text=text):
             return text
         case mcp_types.EmbeddedResource(resource=mcp_types.TextResourceContents(text=text)):
             return text
         case mcp_types.ImageContent() | mcp_types.AudioContent():
-            return _not_shown(block.type, block.mime_type, block.data)
+            return _media(block.type, block.mime_type, block.data, images)
         case mcp_types.EmbeddedResource(resource=mcp_types.BlobResourceContents() as resource):
-            return _not_shown("file", resource.mime_type or str(resource.uri), resource.blob)
+            kind = resource.mime_type or str(resource.uri)
+            return _media("file", kind, resource.blob, images)
         case mcp_types.ResourceLink():
             kind = f", {block.mime_type}" if block.mime_type else ""
             return f"[link: {block.name[:_SHOWN]}, {str(block.uri)[:_SHOWN]}{kind[:_SHOWN]}]"
@@ -98,6 +103,13 @@ def _shown(block: mcp_types.ContentBlock) -> str:
             return f"[{type(block).__name__}, not shown]"
 
 
-def _not_shown(what: str, kind: str, base64: str) -> str:
+def _media(what: str, kind: str, base64: str, images: CallImages | None) -> str:
+    """Keep an image, and return what stands for it in text; describe what is none."""
+    because = "not shown"
+    if images is not None and (what == "image" or kind.startswith("image/")):
+        try:
+            return images.keep_base64(base64).placeholder
+        except NotKept as error:
+            because = f"not kept: {error}"
     size = len(base64) * 3 // 4 - base64[-2:].count("=")
-    return f"[{what}: {kind[:_SHOWN]}, {size} bytes, not shown]"
+    return f"[{what}: {kind[:_SHOWN]}, {size} bytes, {because}]"

@@ -144,7 +144,8 @@ TOOLS: Final[dict[str, BrowserTool]] = {
         },
     ),
     "take_screenshot": BrowserTool(
-        "Take a screenshot. No image is returned: read pages with browser_snapshot.",
+        "Take a screenshot of what the page shows. To read a page, or to find the elements to act "
+        "on, use browser_snapshot.",
         Effect.READ_ONLY,
         {},
     ),
@@ -182,7 +183,7 @@ class BrowserRunner:
         deadline = asyncio.timeout(spec.timeout)
         try:
             async with deadline:
-                return await browsers.call(spec.other[KEY], arguments, held)
+                return await browsers.call(spec.other[KEY], arguments, held, context.images)
         except TimeoutError as error:
             if not deadline.expired():
                 raise

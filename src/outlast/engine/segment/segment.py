@@ -17,6 +17,7 @@ from outlast.model.agent import Agent
 from outlast.model.clock import Clock
 from outlast.model.event import TextAdded, ThinkingAdded
 from outlast.model.execution import Execution, ModelStep, PauseRequest, Status, Step, ToolStep
+from outlast.model.image import WholeImage
 from outlast.model.input_request import InputRequest
 from outlast.model.memory import MemoryWrite
 from outlast.model.message import Message, Part, Text, Thinking, ToolCall
@@ -133,12 +134,17 @@ class StepText:
 
 
 @dataclass(frozen=True, slots=True)
-class CallMemory:
-    """What a call did with memory stores, recorded with its result."""
+class CallRecord:
+    """What is recorded beside a call's result."""
 
     writes: tuple[MemoryWrite, ...] = ()
+    """To memory stores."""
+    images: tuple[WholeImage, ...] = ()
     embedded: tuple[tuple[str, int], ...] = ()
     """Requests to embedding models: the model, and the tokens."""
+
+
+NOTHING_BESIDE: Final = CallRecord()
 
 
 class Segment:
@@ -167,8 +173,8 @@ class Segment:
         call."""
         self.requesting: dict[str, InputRequest] = {}
         """Input that is requested during calls that run, by call."""
-        self.memory: dict[str, CallMemory] = {}
-        """What calls that have ended did with memory stores, by call."""
+        self.records: dict[str, CallRecord] = {}
+        """What is recorded beside the results of calls that have ended, by call."""
         self._open: dict[str, tuple[int, ToolCall]] = {}
         """Calls of the newest model step without a result, in order."""
         self.highest_step = 0

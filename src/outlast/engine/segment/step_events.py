@@ -55,5 +55,11 @@ def model_finished(step: ModelStep) -> ModelFinished:
 def tool_finished(step: ToolStep) -> ToolFinished:
     """Return the event of a recorded tool call."""
     return ToolFinished(
-        step.number, step.call.id, step.call.name, step.result, step.is_error, step.duration_ms
+        step.number,
+        step.call.id,
+        step.call.name,
+        step.result,
+        step.is_error,
+        step.duration_ms,
+        images=step.images,
     )

@@ -16,7 +16,7 @@ from outlast.engine.segment.call_contexts import CallContexts
 from outlast.engine.segment.handles import Handles
 from outlast.engine.segment.inputs import Inputs, given_input
 from outlast.engine.segment.reservations import Reservations
-from outlast.engine.segment.segment import CallMemory, Interrupted, Segment, ended
+from outlast.engine.segment.segment import NOTHING_BESIDE, CallRecord, Interrupted, Segment, ended
 from outlast.engine.segment.step_events import tool_finished
 from outlast.engine.segment.writer import SegmentWriter
 from outlast.model.agent import SOURCE_SEPARATOR, AgentSpec, ToolSpec
@@ -100,15 +100,15 @@ class ToolCalls:
             await self.inputs.withdraw(segment, step.call.id)
         for step in sorted(steps, key=lambda step: step.number):
             runs = _runs(spec, step.call)
-            memory = segment.memory.pop(step.call.id, CallMemory())
-            extra = await self._embedding_cost(memory.embedded)
+            beside = segment.records.pop(step.call.id, NOTHING_BESIDE)
+            extra = await self._embedding_cost(beside.embedded)
             events = (tool_finished(step),)
             try:
                 await self.writer.record(
-                    segment, events, step, ran=runs, memory=memory.writes, extra=extra
+                    segment, events, step, ran=runs, beside=beside, extra=extra
                 )
             except MEMORY_REFUSALS as error:
-                refused = replace(step, result=error.message, is_error=True)
+                refused = replace(step, result=error.message, is_error=True, images=())
                 events = (tool_finished(refused),)
                 await self.writer.record(segment, events, refused, ran=runs)
             segment.in_flight.pop(step.call.id, None)
@@ -152,8 +152,17 @@ class ToolCalls:
         ended_at = started_at + whole_millis(clock.monotonic() - began)
         approval = segment.waits.get(call.id)
         note = "" if approval is None else approval.note
+        beside = segment.records.get(call.id, NOTHING_BESIDE)
         return ToolStep(
-            clock.new_id(STEP), number, call, result, is_error, started_at, ended_at, note
+            clock.new_id(STEP),
+            number,
+            call,
+            result,
+            is_error,
+            started_at,
+            ended_at,
+            note,
+            tuple([one.image for one in beside.images]),
         )
 
     async def _result(
@@ -178,11 +187,12 @@ class ToolCalls:
             raise ToolFailed(f"The tool {call.name} crashed.") from error
         finally:
             if context.embedded:
-                segment.memory[call.id] = CallMemory(embedded=tuple(context.embedded))
-        if context.writes:
+                segment.records[call.id] = CallRecord(embedded=tuple(context.embedded))
+        if context.writes or context.images.kept:
             by = MemoryWriter(execution.id, number, call.id, execution.key_id)
             writes = tuple([replace(one, writer=by) for one in context.writes])
-            segment.memory[call.id] = CallMemory(writes, tuple(context.embedded))
+            images, embedded = context.images.kept, tuple(context.embedded)
+            segment.records[call.id] = CallRecord(writes, images, embedded)
         return result
 
     async def listed(self, segment: Segment, spec: AgentSpec) -> AgentSpec:

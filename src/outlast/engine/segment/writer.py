@@ -8,7 +8,7 @@ from outlast.agents.estimate import request_tokens
 from outlast.agents.prices.price_list import PriceList
 from outlast.engine.segment.browsers import counted, uncharged_seconds, written
 from outlast.engine.segment.reservations import still_reserved
-from outlast.engine.segment.segment import Segment, StepText, Stop
+from outlast.engine.segment.segment import NOTHING_BESIDE, CallRecord, Segment, StepText, Stop
 from outlast.engine.segment.step_events import charged, model_finished, requested, suspended
 from outlast.engine.segment.text_log import TextLog
 from outlast.model.budget import Reservation
@@ -36,7 +36,6 @@ from outlast.model.execution import (
     advanced,
 )
 from outlast.model.ids import CHECKPOINT, STEP
-from outlast.model.memory import MemoryWrite
 from outlast.model.message import AssistantMessage
 from outlast.model.price import BROWSER_SECONDS
 from outlast.model.usage import NO_USAGE, Usage, estimate_tokens, estimate_tokens_of
@@ -93,7 +92,7 @@ class SegmentWriter:
         begun: tuple[str, ...] = (),
         ran: bool = True,
         held: Reservation | None = None,
-        memory: tuple[MemoryWrite, ...] = (),
+        beside: CallRecord = NOTHING_BESIDE,
         *,
         extra: int = 0,
         **changes: Any,
@@ -101,9 +100,9 @@ class SegmentWriter:
         """Record events, a step, and unless the step was cut off a checkpoint after it.
 
         The step is charged, and its event in `events` gets the cost. `ran`: False for a tool that
-        did not run. `held`: what budgets are to reserve for its tool calls. `memory`: what the step
-        writes to memory stores. `extra`: credits that a tool has cost beyond its price. Raises
-        BudgetRefused, and what such a write raises.
+        did not run. `held`: what budgets are to reserve for its tool calls. `beside`: what the step
+        writes to memory stores, and its images. `extra`: credits that a tool has cost beyond its
+        price. Raises BudgetRefused, and what such a write raises.
         """
         checkpoint: Checkpoint | None = None
         charge: Charge | None = None
@@ -130,7 +129,8 @@ class SegmentWriter:
             begun=begun,
             charges=() if charge is None else (charge,),
             changes=changes,
-            memory=memory,
+            memory=beside.writes,
+            images=beside.images,
         )
         if step is not None:
             segment.add(step)

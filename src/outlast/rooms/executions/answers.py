@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from outlast.http.image import Image
 from outlast.model.memory import Access
 from outlast.model.schedule import CatchUp, Overlap, PausedReason
 from outlast.rooms.executions.schemas import StatusWord
@@ -21,6 +22,7 @@ class ToolCall(TypedDict):
     result: Annotated[Any, Field(description="JSON; the error's text where isError.")]
     isError: bool
     duration: Annotated[int, Field(description="Milliseconds.")]
+    images: NotRequired[list[Image]]
 
 
 class Usage(TypedDict):

@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.expression import ColumnElement
 
+from outlast.store.blobs import blob_refs, forget_blobs, forget_some_blobs
 from outlast.store.checkpoints import checkpoints
 from outlast.store.driver import (
     Batch,
@@ -63,6 +64,8 @@ _PAGE: Final = 20
 _TOGETHER: Final = 10
 """Executions of which steps are read at once."""
 
+_BLOB: Final = 10
+"""Rows as which one image counts: its bytes are many pages."""
 CONTENT: Final = (events, checkpoints, waits, idempotency, tasks, execution_metadata, browsers)
 """Tables that hold only content; steps stay, without content."""
 
@@ -177,11 +180,13 @@ def _size(table: Any, execution_id: ColumnElement[str]) -> Any:
 
 
 _OWNED: Final = (steps, *CONTENT)
+_IMAGES: Final = len(_OWNED)
+"""Place of the images in `SIZES`, behind the tables."""
 _one: Final = bindparam("id", type_=Text())
 
 SIZES: Final = BatchStatement(
-    select(_one, *(_size(table, _one) for table in _OWNED)),
-    arrays=select(_given.c.id, *(_size(table, _given.c.id) for table in _OWNED)),
+    select(_one, *(_size(table, _one) for table in (*_OWNED, blob_refs))),
+    arrays=select(_given.c.id, *(_size(table, _given.c.id) for table in (*_OWNED, blob_refs))),
 )
 """Selects an execution's id, and how many rows it has in each table, up to one more than MANY."""
 
@@ -246,6 +251,8 @@ def purge(
     for place, statement in enumerate(PURGE_CONTENT, 1):
         if ids := [one for one in some if sizes[one][place]]:
             yield Batch(statement, _each(ids))
+    if ids := [one for one in some if sizes[one][_IMAGES]]:
+        yield from forget_blobs(ids)
     yield from _strip_steps([one for one in some if sizes[one][0]], most.rows)
     yield Batch(PURGED, tuple({"given_id": one} for one in some))
     return TransactionResult(len(some), erased=erase)
@@ -260,7 +267,7 @@ def _bounded(found: Sequence[str], sizes: Mapping[str, Sequence[int]], most: int
     some: list[str] = []
     rows = 0
     for one in found:
-        rows += sum(sizes[one])
+        rows += sum(sizes[one]) + (_BLOB - 1) * sizes[one][_IMAGES]
         if rows > most:
             break
         some.append(one)
@@ -284,7 +291,8 @@ def _purge_some(execution_id: str, most: int) -> Part[bool]:
     for statement in PURGE_SOME:
         if left:
             left -= len((yield Query(statement, {"id": execution_id, "limit": left})))
-    return not left
+    some = max(1, left // _BLOB)
+    return not left or (yield from forget_some_blobs(execution_id, some)) >= some
 
 
 def _strip_steps(ids: Iterable[str], most: int) -> Part[int]:

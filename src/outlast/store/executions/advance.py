@@ -16,6 +16,7 @@ from outlast.model.execution import (
     PauseRequest,
     Status,
 )
+from outlast.store.blobs import keep_images
 from outlast.store.budgets.shares import Applying
 from outlast.store.charges import INSERT_CHARGE, charge_columns
 from outlast.store.checkpoints import save, with_state
@@ -207,6 +208,8 @@ def recorded(move: Advance) -> Part[None]:
     before, after = move.before, move.after
     for step in move.steps:
         yield Query(INSERT_STEP, step_columns(before.id, step))
+    if move.images:
+        yield from keep_images(after.workspace_id, after.id, move.images, after.updated_at)
     for charge in move.charges:
         yield Query(INSERT_CHARGE, charge_columns(after, charge))
     if move.state is not None:

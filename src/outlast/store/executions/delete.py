@@ -10,6 +10,7 @@ from outlast.model.error import ExecutionNotFound
 from outlast.model.event import ApprovalResolved
 from outlast.model.execution import TERMINAL, Execution
 from outlast.model.wait import CallResult
+from outlast.store.blobs import forget_blobs
 from outlast.store.budgets.tables import DELETE_BUDGET
 from outlast.store.checkpoints import checkpoints
 from outlast.store.conversations.rows import conversations
@@ -84,7 +85,9 @@ def delete_execution(workspace_id: str, execution_id: str) -> Transaction[None]:
     if execution.children:
         below = yield Query(ALL_BELOW, {"workspace": workspace_id, "id": execution.id})
     yield from _leave_spent(execution)
-    for one in (*(row[0] for row in below), execution.id):
+    ids = (*(row[0] for row in below), execution.id)
+    yield from forget_blobs(ids)
+    for one in ids:
         for statement in (*DELETE_CONTENT, DELETE_EXECUTION):
             yield Query(statement, {"id": one})
     if execution.children and execution.root_id is None:

@@ -102,7 +102,14 @@ def end_siblings(moves: Sequence[Advance]) -> Transaction[list[Advanced | None]]
 
 def _ends(move: Advance) -> bool:
     """Whether the move only completes an execution that has called none."""
-    more = move.waits or move.begun or move.children or move.memory or move.before.children
+    more = (
+        move.waits
+        or move.begun
+        or move.children
+        or move.memory
+        or move.images
+        or move.before.children
+    )
     return not (
         more
         or move.before.status is not Status.RUNNING

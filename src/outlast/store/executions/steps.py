@@ -6,6 +6,7 @@ import orjson
 from sqlalchemy import Text, bindparam, case, cast, func, insert, literal_column, select, update
 
 from outlast.model.execution import ModelStep, Step, ToolStep
+from outlast.model.image import images_from
 from outlast.model.message import AssistantMessage, Thinking, ToolCall
 from outlast.model.message import Part as MessagePart
 from outlast.model.message import Text as MessageText
@@ -114,6 +115,7 @@ def _step_data(step: Step) -> tuple[str, dict[str, Any]]:
                 "result": step.result,
                 "isError": step.is_error,
                 **({"note": step.note} if step.note else {}),
+                **({"images": step.images} if step.images else {}),
             }
 
 
@@ -133,6 +135,7 @@ def step_from(row: Row) -> Step:
             started_at,
             ended_at,
             data.get("note", ""),
+            images_from(data.get("images", ())),
         )
     return ModelStep(
         step_id,

@@ -18,6 +18,7 @@ from outlast.model.execution import (
     Status,
     Step,
 )
+from outlast.model.image import WholeImage
 from outlast.model.memory import MemoryAccess, MemoryWrite
 from outlast.model.task import Task
 from outlast.model.usage import NOTHING_SPENT, Spent
@@ -179,6 +180,8 @@ class Advance:
     """The execution's new state; a checkpoint's own state takes precedence."""
     memory: tuple[MemoryWrite, ...] = ()
     """What the recorded tool call writes to memory stores."""
+    images: tuple[WholeImage, ...] = ()
+    """The images that the recorded tool call has brought."""
     browser: BrowserWrite | None = None
     """The new state of its browser; None: as before."""
     pause: PauseRequest | None = None

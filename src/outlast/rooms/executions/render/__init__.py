@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from outlast.http.image import images_of
 from outlast.model import agent as core_agent
 from outlast.model import execution as core
 from outlast.model import usage as core_usage
@@ -137,18 +138,21 @@ def usage(found: core_usage.Usage) -> Usage:
 
 def tool_calls(steps: Iterable[Step]) -> list[ToolCall]:
     """Return the finished tool calls, in the order in which the model named them."""
-    return [
-        {
-            "id": step.call.id,
-            "name": step.call.name,
-            "parameters": step.call.parameters,
-            "result": step.result,
-            "isError": step.is_error,
-            "duration": step.duration_ms,
-        }
-        for step in steps
-        if isinstance(step, ToolStep)
-    ]
+    return [_tool_call(step) for step in steps if isinstance(step, ToolStep)]
+
+
+def _tool_call(step: ToolStep) -> ToolCall:
+    shown: ToolCall = {
+        "id": step.call.id,
+        "name": step.call.name,
+        "parameters": step.call.parameters,
+        "result": step.result,
+        "isError": step.is_error,
+        "duration": step.duration_ms,
+    }
+    if step.images:
+        shown["images"] = images_of(step.images)
+    return shown
 
 
 def page(

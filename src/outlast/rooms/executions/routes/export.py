@@ -1,5 +1,6 @@
 """Export a conversation: lines of one JSON object each, with what it is of in `type`."""
 
+from binascii import b2a_base64
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final
@@ -9,6 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from outlast.http.call import Call
 from outlast.http.endpoint import Answer, Endpoint
+from outlast.http.image import images_of
 from outlast.model.clock import iso
 from outlast.model.conversation import Conversation
 from outlast.model.error import ConversationNotFound
@@ -16,11 +18,12 @@ from outlast.model.event import Entry
 from outlast.model.event_codec import encode
 from outlast.model.execution import Execution, ModelStep, Step
 from outlast.model.ids import CONVERSATION
+from outlast.model.image import WholeImage
 from outlast.model.message import Text, Thinking, ToolCall
 from outlast.model.workspace import Scope
 from outlast.rooms.executions import render
 from outlast.services.all import Services
-from outlast.services.export import EntryOf, Export, Exported, ExportEnd, StepOf
+from outlast.services.export import EntryOf, Export, Exported, ExportEnd, ImageOf, StepOf
 
 NDJSON: Final = "application/x-ndjson"
 _BATCH: Final = 32 * 1024
@@ -30,8 +33,8 @@ _BATCH: Final = 32 * 1024
 async def export_conversation(call: Call, services: Services) -> Response:
     """Everything that is kept of the conversation, one JSON object a line, oldest first.
 
-    Lines by `type`: conversation; execution, then its step and event lines; end, which a complete
-    export ends with. What a turn has called, and what was superseded, is there too.
+    Lines by `type`: conversation; execution, then its step, image and event lines; end, which a
+    complete export ends with. What a turn has called, and what was superseded, is there too.
     """
     found = call.path_id("conversationId", CONVERSATION, ConversationNotFound)
     exported, agent = await services.conversations.export(call.principal, found)
@@ -66,6 +69,8 @@ def _shown(part: Exported) -> dict[str, Any]:
             return _execution(part)
         case StepOf(execution_id, step, superseded):
             return _step(execution_id, step, superseded=superseded)
+        case ImageOf(execution_id, whole):
+            return _image(execution_id, whole)
         case EntryOf(execution_id, entry):
             return _event(execution_id, entry)
         case ExportEnd(executions):
@@ -118,7 +123,15 @@ def _step(execution_id: str, step: Step, *, superseded: bool) -> dict[str, Any]:
         }
     called = {"toolCallId": step.call.id, "name": step.call.name}
     given = {"parameters": step.call.parameters, "result": step.result, "isError": step.is_error}
-    return shown | {"kind": "tool", **called, **given, "note": step.note}
+    images = {"images": images_of(step.images)} if step.images else {}
+    return shown | {"kind": "tool", **called, **given, "note": step.note, **images}
+
+
+def _image(execution_id: str, whole: WholeImage) -> dict[str, Any]:
+    data = b2a_base64(whole.data, newline=False).decode()
+    return {"type": "image", "executionId": execution_id, **images_of([whole.image])[0]} | {
+        "data": data
+    }
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from outlast.folding.snapshot import Snapshot
 from outlast.http.call import Call
+from outlast.http.image import images_of
 from outlast.http.sse import EventStream, frame
 from outlast.model.client_call import ClientCallAnswered, ClientCallRequested
 from outlast.model.event import (
@@ -183,6 +184,7 @@ def _call_data(
                 "name": event.name,
                 "result": event.result,
                 "isError": event.is_error,
+                **({"images": images_of(event.images)} if event.images else {}),
             } | _below(event)
         case ChildStarted() | ChildFinished():
             return _child_data(event)

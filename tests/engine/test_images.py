@@ -1,0 +1,126 @@
+"""Images that tools bring are kept once in a workspace, as long as an execution refers to them."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from outlast.engine.maintenance.retention import PURGE
+from outlast.model.event import ToolFinished
+from outlast.model.execution import ToolStep
+from outlast.model.image import Image, ImageNotFound
+from outlast.store.conversations import content
+from outlast.store.conversations import store as conversations
+from outlast.store.conversations.content import Amount
+from outlast.store.conversations.delete import delete_conversation
+from tests.support.databases import Database
+from tests.support.engine import EngineHarness, MakeEngine
+from tests.support.images import Drawing, png
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import call, spec, tool
+
+pytestmark = pytest.mark.anyio
+
+AGENT = spec(tool("draw"))
+
+
+def drawing(*seeds: int) -> FakeModel:
+    """A model that draws these, all in one answer."""
+    return FakeModel(by_turn([call(n, "draw", n=seed) for n, seed in enumerate(seeds)], ["Done."]))
+
+
+async def drawer(make_engine: MakeEngine, *seeds: int) -> EngineHarness:
+    tools = Drawing(lambda arguments: png(arguments["n"]))
+    server = await make_engine(drawing(*seeds), AGENT, tools)
+    await server.core.maintenance.hold(PURGE)
+    return server
+
+
+async def images_of(server: EngineHarness, execution_id: str) -> list[Image]:
+    found = await server.core.store.executions.steps(server.caller.workspace_id, execution_id)
+    return [image for step in found if isinstance(step, ToolStep) for image in step.images]
+
+
+def ids_in(database: Database) -> list[str]:
+    return [one for (one,) in database.rows("SELECT id FROM blobs ORDER BY id")]
+
+
+async def test_the_result_the_log_and_the_store_have_it(
+    make_engine: MakeEngine, database: Database
+) -> None:
+    server = await drawer(make_engine, 1, 1, 2)
+    execution = (await server.run()).execution
+    first, again, other = await images_of(server, execution.id)
+    assert first == again != other
+    log = await server.executions.log(server.caller, execution.id)
+    ends = [entry.event for entry in log if isinstance(entry.event, ToolFinished)]
+    assert {one.images[0].id: one.result for one in ends} == {
+        one.id: one.placeholder for one in (first, other)
+    }
+    found = await server.core.services.images.get(server.caller, execution.id, other.id)
+    assert (found.data, found.image) == (png(2), other)
+    assert ids_in(database) == sorted({first.id, other.id})
+    stored = str(database.rows("SELECT data FROM steps")) + str(
+        database.rows("SELECT data FROM events")
+    )
+    assert "IHDR" not in stored
+
+
+async def test_bytes_go_with_the_last_execution_that_refers_to_them(
+    make_engine: MakeEngine, database: Database
+) -> None:
+    server = await drawer(make_engine, 1, 2)
+    first = (await server.run()).execution
+    second = (await server.run()).execution
+    (image, other) = await images_of(server, first.id)
+    assert database.rows("SELECT count(*) FROM blob_refs") == [(4,)]
+    await server.executions.delete(server.caller, first.id)
+    with pytest.raises(ImageNotFound):
+        await server.core.services.images.get(server.caller, first.id, image.id)
+    found = await server.core.services.images.get(server.caller, second.id, image.id)
+    assert found.data == png(1)
+    await server.core.services.conversations.delete(server.caller, second.conversation_id)
+    assert ids_in(database) == []
+    assert database.rows("SELECT count(*) FROM blob_refs") == [(0,)]
+    assert other.id != image.id
+
+
+async def test_a_purge_takes_many_images_in_pieces(
+    make_engine: MakeEngine, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for amount in ("FEW", "MANY"):
+        monkeypatch.setattr(conversations, amount, Amount(50, 20))
+    monkeypatch.setattr(content, "MANY", Amount(50, 20))
+    server = await drawer(make_engine, *range(7))
+    first = (await server.run()).execution
+    second = (await server.run()).execution
+    store = server.core.store.conversations
+    workspace = server.caller.workspace_id
+    await server.core.services.conversations.delete(server.caller, first.conversation_id)
+    assert len(ids_in(database)) == 7, "the other execution has them"
+    left = []
+
+    async def seen(*given: Any) -> None:
+        left.append(len(ids_in(database)))
+
+    await server.core.store.driver.write(
+        lambda: delete_conversation(workspace, second.conversation_id, 1)
+    )
+    while await store.purge():
+        await seen()
+    assert left[-1] == 0
+    assert len({*left}) > 2, left
+
+
+async def test_a_deletion_and_a_new_reference_at_once_keep_what_is_referred_to(
+    make_engine: MakeEngine, database: Database
+) -> None:
+    server = await drawer(make_engine, 1)
+    for _ in range(3):
+        old = (await server.run()).execution
+        new, _ = await asyncio.gather(server.run(), server.executions.delete(server.caller, old.id))
+        (image,) = await images_of(server, new.execution.id)
+        found = await server.core.services.images.get(server.caller, new.execution.id, image.id)
+        assert found.data == png(1)
+        await server.executions.delete(server.caller, new.execution.id)
+        assert ids_in(database) == []
