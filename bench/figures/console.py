@@ -125,7 +125,7 @@ async def _execution(lab: Lab, reader: Reader, run: str, database: str) -> list[
     for name, path, most_kib in (
         ("execution", here, PAGE_KIB),
         ("timeline, table", f"{here}/timeline", PAGE_KIB),
-        ("timeline, columns", f"{here}/timeline/columns", COLUMNS_KIB),
+        ("timeline, first columns", f"{here}/timeline/columns", COLUMNS_KIB),
     ):
         times = await _times(reader, path, count, warm_up=2)
         rows.append(

@@ -1,12 +1,13 @@
 """Where pages of an execution's steps stand in its log."""
 
 from outlast.model.checkpoint import Checkpoint
+from outlast.model.error import CheckpointNotFound
 from outlast.model.workspace import Principal, Scope
-from outlast.store.executions.places import NewestSteps, Place, Stretch
+from outlast.store.executions.places import LAST_STEP, NewestSteps, Place, Stretch
 from outlast.store.page import Page
 from outlast.store.store import Store
 
-__all__ = ["NewestSteps", "Page", "Place", "StepPages", "Stretch"]
+__all__ = ["LAST_STEP", "NewestSteps", "Page", "Place", "StepPages", "Stretch"]
 
 
 class StepPages:
@@ -41,6 +42,29 @@ class StepPages:
         principal.require(Scope.EXECUTIONS_READ)
         found = await self._checkpoints.page(principal.workspace_id, execution_id, page)
         return page.cut(found)
+
+    async def checkpoint(
+        self, principal: Principal, execution_id: str, checkpoint_id: str
+    ) -> Checkpoint:
+        """Return a checkpoint. Raises CheckpointNotFound, MissingScope."""
+        principal.require(Scope.EXECUTIONS_READ)
+        found = await self._checkpoints.find(principal.workspace_id, execution_id, checkpoint_id)
+        if found is None:
+            raise CheckpointNotFound
+        return found
+
+    async def checkpoint_behind(
+        self, principal: Principal, execution_id: str, step: int
+    ) -> Checkpoint:
+        """Return the last checkpoint that stands behind a step.
+
+        Raises CheckpointNotFound, MissingScope.
+        """
+        principal.require(Scope.EXECUTIONS_READ)
+        found = await self._checkpoints.behind(principal.workspace_id, execution_id, step)
+        if found is None:
+            raise CheckpointNotFound
+        return found
 
     async def count_before(self, principal: Principal, execution_id: str, number: int) -> int:
         """Return how many steps before this one are not superseded. Raises MissingScope."""

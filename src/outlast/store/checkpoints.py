@@ -56,6 +56,16 @@ CHECKPOINTS_BEFORE: Final = Statement(
 )
 """Superseded ones too, in both; by their ids, which are as old as the clocks of workers say."""
 
+CHECKPOINT: Final = Statement(_newest.where(checkpoints.c.id == bindparam("cp")))
+
+CHECKPOINTS_BEHIND: Final = Statement(
+    _newest.where(
+        checkpoints.c.step == bindparam("step"),
+        checkpoints.c.superseded.is_(literal_column("false")),
+    )
+)
+"""Selects those behind one step, among all of its execution."""
+
 SUPERSEDE_CHECKPOINT: Final = Statement(
     update(checkpoints)
     .where(checkpoints.c.execution_id == bindparam("given_id"), checkpoints.c.id == bindparam("cp"))
@@ -133,6 +143,12 @@ def _page(workspace_id: str, execution_id: str, page: Page) -> Transaction[list[
     return TransactionResult([checkpoint_from(row) for row in rows])
 
 
+def _one(statement: Statement, given: dict[str, Any]) -> Transaction[Checkpoint | None]:
+    """Read the last of those that a statement selects; None if there is none."""
+    found = [checkpoint_from(row) for row in (yield Query(statement, given))]
+    return TransactionResult(max(found, key=lambda one: one.place, default=None))
+
+
 class CheckpointStore:
     """The checkpoints of executions; `ExecutionStore.resume` goes back to one."""
 
@@ -149,6 +165,18 @@ class CheckpointStore:
         `page.after` is a checkpoint; what is older follows.
         """
         return await self._driver.read(lambda: _page(workspace_id, execution_id, page))
+
+    async def find(
+        self, workspace_id: str, execution_id: str, checkpoint_id: str
+    ) -> Checkpoint | None:
+        """Return a checkpoint; None if there is none of this id."""
+        given = {"workspace": workspace_id, "id": execution_id, "cp": checkpoint_id}
+        return await self._driver.read(lambda: _one(CHECKPOINT, given))
+
+    async def behind(self, workspace_id: str, execution_id: str, step: int) -> Checkpoint | None:
+        """Return the last one that stands behind a step; None if there is none."""
+        given = {"workspace": workspace_id, "id": execution_id, "step": step}
+        return await self._driver.read(lambda: _one(CHECKPOINTS_BEHIND, given))
 
     async def shown(self, execution: Execution) -> tuple[Checkpoint, ...]:
         """Return the same, with what was written to memory stores behind each."""

@@ -7,6 +7,8 @@ from typing import Final
 import pytest
 
 from outlast.model.agent import Limits
+from outlast.rooms.console.render.checkpoints import preview
+from outlast.rooms.console.render.transcript import Transcript
 from tests.support.api import Api, MakeApi
 from tests.support.console import Reader, signed_in
 from tests.support.databases import SQLITE
@@ -159,6 +161,19 @@ async def test_pages_of_checkpoints_have_each_once_with_what_its_step_was(
     known = await services.checkpoints(api.caller, run)
     assert [one for one, _ in found] == [one.id for one in reversed(known)]
     assert {about for _, about in found} == {"look", "Found.", *(f"Look {n}." for n in range(50))}
+    whole = Transcript()
+    for entry in await services.log(api.caller, run):
+        whole.add(entry)
+    for point in known[5::40]:
+        page = unescape(
+            re.sub("<[^>]+>", "", await reader.page(f"{at(run)}/checkpoints/{point.id}"))
+        )
+        lost = preview(point, whole, {})
+        if point.superseded:
+            assert "no way back to it" in page
+        else:
+            assert f"{lost.steps} steps ({lost.calls} tool calls)." in page
+            assert f"They have cost{lost.tokens:,} tokens" in page
 
 
 @pytest.mark.only(SQLITE)

@@ -1,11 +1,20 @@
 // The arithmetic of the timeline, in Node's own test runner.
 import assert from "node:assert/strict";
 import test from "node:test";
-import { lanes, marks, spoken, within, zoomed } from "../../../src/outlast/rooms/console/static/timeline.js";
+import { joined, lanes, marks, spoken, within, zoomed } from "../../../src/outlast/rooms/console/static/timeline.js";
 
 test("steps that overlap are in different lanes, and a free lane is used again", () => {
   assert.deepEqual(lanes([0, 10, 12, 20], [10, 5, 3, 1]), [0, 0, 1, 0]);
   assert.deepEqual(lanes([], []), []);
+});
+
+test("later steps are joined with their own names of things", () => {
+  const first = { start: [0], took: [5], kind: [0], number: [1], name: [0], names: ["model"], state: [0], states: ["done"], end: 5, later: 2 };
+  const more = { start: [5, 7], took: [1, 9], kind: [1, 0], number: [2, 3], name: [0, 1], names: ["look", "model"], state: [0, 1], states: ["failed", "done"], end: 16, later: null };
+  assert.deepEqual(joined(first, more), {
+    start: [0, 5, 7], took: [5, 1, 9], kind: [0, 1, 0], number: [1, 2, 3],
+    name: [0, 1, 0], names: ["model", "look"], state: [0, 1, 0], states: ["done", "failed"], end: 16, later: null,
+  });
 });
 
 test("there are no more lanes than allowed", () => {

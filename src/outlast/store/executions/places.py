@@ -23,6 +23,8 @@ from outlast.store.executions.tables import events, steps
 _STEP: Final = re.compile(r'"step":(\d+)')
 _BEGINNING: Final = 40
 """Characters of an event that have the number of its step, which is its first field."""
+LAST_STEP: Final = 2**53
+"""A number that no step reaches."""
 _ENDS: Final[list[ColumnElement[str]]] = [
     literal_column(f"'{one.kind}'") for one in (ModelFinished, ToolFinished)
 ]
@@ -103,7 +105,7 @@ class Stretch:
     end: int | None
     """A step that begins behind all of them; None: they end with the log."""
     superseded: frozenset[int]
-    """Those of them that a roll-back has superseded."""
+    """Those from the first on that a roll-back has superseded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +138,9 @@ def read_stretch(
     of = {"id": execution_id, "workspace": workspace_id}
     begin = yield from _place_before(of, first)
     behind = yield Query(MODEL_STEP_BEHIND, of | {"number": last})
-    gone = yield Query(SUPERSEDED_STEPS, of | {"first": first, "last": last})
     end = behind[0][0] if behind else None
+    until = LAST_STEP if end is None else end - 1
+    gone = yield Query(SUPERSEDED_STEPS, of | {"first": first, "last": until})
     return TransactionResult(Stretch(begin, end, frozenset(row[0] for row in gone)))
 
 

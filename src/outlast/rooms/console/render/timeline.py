@@ -21,7 +21,7 @@ class Kind(IntEnum):
 
 
 class Columns(TypedDict):
-    """The steps in columns: milliseconds since the first, and places in `names` and `states`."""
+    """Steps in columns: milliseconds since the first, and places in `names` and `states`."""
 
     start: list[int]
     took: list[int]
@@ -32,6 +32,9 @@ class Columns(TypedDict):
     states: list[str]
     state: list[int]
     end: int
+    """When the last of them ended."""
+    later: int | None
+    """The step with which the next columns begin; None: there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,9 @@ def rows(read: Transcript, steps: Sequence[Step], now: int) -> list[TimelineRow]
     ]
 
 
-def columns(read: Transcript, now: int) -> Columns:
-    """Return all steps in columns."""
-    origin, steps = _origin(read), read.ordered
+def columns(read: Transcript, now: int, first: int = 1, later: int | None = None) -> Columns:
+    """Return the steps from the first on in columns."""
+    origin, steps = _origin(read), [one for one in read.ordered if one.number >= first]
     names: dict[str, int] = {}
     states: dict[str, int] = {}
     took = [_took(one, read, now) for one in steps]
@@ -86,12 +89,13 @@ def columns(read: Transcript, now: int) -> Columns:
         "states": list(states),
         "state": state,
         "end": max((at + length for at, length in zip(start, took, strict=True)), default=0),
+        "later": later,
     }
 
 
 def _origin(read: Transcript) -> int:
-    if read.earlier.step:
-        return read.earlier.began
+    if read.started_at is not None:
+        return read.started_at
     return min((one.began for one in read.steps.values()), default=0)
 
 

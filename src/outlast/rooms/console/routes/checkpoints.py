@@ -1,14 +1,18 @@
 """An execution's checkpoints: the list, the difference of two, and the way back, with a preview."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from starlette.responses import RedirectResponse, Response
 
 from outlast.http.call import Call
 from outlast.model.agent import ToolSpec
+from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import AgentNotFound, CheckpointNotFound, ExecutionNotFound
+from outlast.model.event import Cursor
 from outlast.model.execution import LIVE, Execution, Status
 from outlast.model.ids import CHECKPOINT, EXECUTION
+from outlast.model.whole_number import number_of
 from outlast.model.workspace import Scope
 from outlast.rooms.console.render.checkpoints import (
     Point,
@@ -24,13 +28,14 @@ from outlast.rooms.console.render.page import page
 from outlast.rooms.console.render.transcript import Transcript
 from outlast.rooms.console.routes.endpoints import page_at
 from outlast.rooms.console.routes.forms import form_of
-from outlast.rooms.console.routes.transcripts import steps_between, transcript_of
+from outlast.rooms.console.routes.transcripts import steps_between, steps_since, transcript_of
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionView
 from outlast.services.step_pages import Page
 
 _ROWS: Final = 100
-_OF_ALL: Final = {"behind", "first", "second"}
+_DIGITS: Final = 9
+_OF_ALL: Final = {"first", "second"}
 """What needs all checkpoints."""
 _READ: Final = Scope.EXECUTIONS_READ
 _EXECUTE: Final = Scope.AGENTS_EXECUTE
@@ -40,14 +45,14 @@ _CHANGED: Final = "The execution has gone on since this page was shown. Look at 
 async def checkpoints(call: Call, services: Services) -> Response:
     """The checkpoints, newest first, superseded ones too; two that are chosen, compared."""
     given = call.query_params
+    if behind := given.get("behind"):
+        return await _behind(call, services, behind)
     if not given.keys() & _OF_ALL:
         view = await services.lists.row(call.principal, _id(call))
         execution = view.execution
-        if not (execution.is_purged or execution.is_client_driven or execution.state):
+        if not execution.is_purged and not _has_states(execution):
             return await _stateless(call, services, view)
     view, read, found = await _found(call, services)
-    if behind := given.get("behind"):
-        return _behind(call, view.execution, found, behind)
     by_id = {one.checkpoint.id: one for one in found}
     first, second = by_id.get(given.get("first", "")), by_id.get(given.get("second", ""))
     ids = [one.checkpoint.id for one in found]
@@ -108,8 +113,8 @@ async def checkpoint(call: Call, services: Services) -> Response:
 async def roll_back(call: Call, services: Services) -> Response:
     """Rolls back to this checkpoint, if the execution is as the preview has shown it."""
     form = await form_of(call)
-    view, read, _ = await _found(call, services)
-    if form.get("seen") != _seen(view.execution, read):
+    newest = await services.step_pages.newest(call.principal, _id(call), 1)
+    if form.get("seen") != _seen(newest.execution, newest.end):
         return await _previewed(call, services, problem=_CHANGED, status=409)
     checkpoint_id = call.path_id("checkpointId", CHECKPOINT, CheckpointNotFound)
     await services.executions.resume(call.principal, _id(call), checkpoint_id)
@@ -119,13 +124,11 @@ async def roll_back(call: Call, services: Services) -> Response:
 async def _previewed(
     call: Call, services: Services, *, problem: str = "", status: int = 200
 ) -> Response:
-    view, read, found = await _found(call, services)
-    wanted = call.path_id("checkpointId", CHECKPOINT, CheckpointNotFound)
-    point = next((one for one in found if one.checkpoint.id == wanted), None)
-    if point is None:
-        raise CheckpointNotFound
-    execution = view.execution
-    whole = await services.executions.checkpoints(call.principal, execution.id)
+    view, read, point = await _point(call, services)
+    execution, checkpoint_id = view.execution, point.checkpoint.id
+    whole: Sequence[Checkpoint] = ()
+    if execution.memory_stores:
+        whole = await services.executions.checkpoints(call.principal, execution.id)
     changes, cut = differing(json_lines(point.state), json_lines(execution.state))
     is_live = execution.status in LIVE and execution.status is not Status.PAUSED
     return page(
@@ -136,10 +139,10 @@ async def _previewed(
         agent=view.agent,
         now=services.clock.now(),
         point=point,
-        seen=_seen(execution, read),
+        seen=_seen(execution, read.cursor),
         memory=memory_behind(point.checkpoint, whole),
         lost=preview(point.checkpoint, read, await _tools(services, execution)),
-        code=commands(call, ["roll_back"], execution=execution.id, checkpoint=wanted),
+        code=commands(call, ["roll_back"], execution=execution.id, checkpoint=checkpoint_id),
         changes=changes,
         cut=cut,
         is_live=is_live,
@@ -148,10 +151,33 @@ async def _previewed(
     )
 
 
-def _seen(execution: Execution, read: Transcript) -> str:
+def _seen(execution: Execution, cursor: Cursor) -> str:
     """Return what a preview has shown; a task's state changes without an entry of the log."""
-    driven = execution.is_client_driven
-    return f"{read.cursor}/{execution.updated_at}" if driven else str(read.cursor)
+    return f"{cursor}/{execution.updated_at}" if execution.is_client_driven else str(cursor)
+
+
+def _has_states(execution: Execution) -> bool:
+    """Whether a checkpoint's state may be that of one before it."""
+    return execution.is_client_driven or bool(execution.state)
+
+
+async def _point(call: Call, services: Services) -> tuple[ExecutionView, Transcript, Point]:
+    """Return the execution, its steps from this checkpoint on, and the checkpoint.
+
+    Raises CheckpointNotFound, ExecutionNotFound.
+    """
+    wanted = call.path_id("checkpointId", CHECKPOINT, CheckpointNotFound)
+    view = await services.lists.row(call.principal, _id(call))
+    execution = view.execution
+    if execution.is_purged or _has_states(execution):
+        view, read, found = await _found(call, services)
+        of_id = (one for one in found if one.checkpoint.id == wanted)
+        if (point := next(of_id, None)) is None:
+            raise CheckpointNotFound
+        return view, read, point
+    known = await services.step_pages.checkpoint(call.principal, execution.id, wanted)
+    read = await steps_since(call, services, execution, min((known.step, *known.missing)))
+    return view, read, points([known], {}, read)[0]
 
 
 async def _found(call: Call, services: Services) -> tuple[ExecutionView, Transcript, list[Point]]:
@@ -164,13 +190,16 @@ async def _found(call: Call, services: Services) -> tuple[ExecutionView, Transcr
     return view, read, points(task.checkpoints, task.task.first_state, read)
 
 
-def _behind(call: Call, execution: Execution, found: list[Point], step: str) -> Response:
-    """Lead to the checkpoint behind a step. Raises CheckpointNotFound."""
-    standing = (one.checkpoint for one in reversed(found) if not one.checkpoint.superseded)
-    at = next((one for one in standing if str(one.step) == step), None)
-    if at is None:
+async def _behind(call: Call, services: Services, step: str) -> Response:
+    """Lead to the checkpoint behind a step. Raises CheckpointNotFound, ExecutionNotFound."""
+    view = await services.lists.row(call.principal, _id(call))
+    number = number_of(step, digits=_DIGITS)
+    if number is None:
         raise CheckpointNotFound
-    return RedirectResponse(call.link(f"{ROOT}/executions/{execution.id}/checkpoints/{at.id}"), 303)
+    of = call.principal, view.execution.id
+    at = await services.step_pages.checkpoint_behind(*of, number)
+    here = f"{ROOT}/executions/{view.execution.id}/checkpoints"
+    return RedirectResponse(call.link(f"{here}/{at.id}"), 303)
 
 
 async def _tools(services: Services, execution: Execution) -> dict[str, ToolSpec]:

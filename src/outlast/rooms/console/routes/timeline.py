@@ -17,19 +17,21 @@ from outlast.rooms.console.routes.transcripts import (
     PAGE,
     newest_of,
     steps_between,
-    transcript_of,
+    stretch_between,
 )
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionView
 
-_LONGEST: Final = 9
+_DIGITS: Final = 9
+_COLUMNS: Final = 1000
+"""Steps that are sent at once, and the calls of the last of them."""
 
 
 async def timeline(call: Call, services: Services) -> Response:
     """The steps as a table, newest first; the canvas above it is drawn from the columns."""
     view = await _view(call, services)
     now, execution = services.clock.now(), view.execution
-    before = number_of(call.query_params.get("before", ""), digits=_LONGEST)
+    before = number_of(call.query_params.get("before", ""), digits=_DIGITS)
     if before is None:
         read = await newest_of(call, services, execution)
     else:
@@ -49,10 +51,12 @@ async def timeline(call: Call, services: Services) -> Response:
 
 
 async def steps_in_columns(call: Call, services: Services) -> Response:
-    """All steps, for the canvas."""
+    """Steps from one on, for the canvas."""
     view = await _view(call, services)
-    read = await transcript_of(call, services, view.execution)
-    return json_response(columns(read, services.clock.now()))
+    first = max(1, number_of(call.query_params.get("from", ""), digits=_DIGITS) or 1)
+    last = first + _COLUMNS - 1
+    read, later = await stretch_between(call, services, view.execution, first, last)
+    return json_response(columns(read, services.clock.now(), first, later))
 
 
 async def _view(call: Call, services: Services) -> ExecutionView:

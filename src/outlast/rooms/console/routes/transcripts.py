@@ -9,7 +9,7 @@ from outlast.model.execution import Execution
 from outlast.rooms.console.render.earlier import Earlier
 from outlast.rooms.console.render.transcript import Transcript
 from outlast.services.all import Services
-from outlast.services.step_pages import Place
+from outlast.services.step_pages import LAST_STEP, Place
 
 PAGE: Final = 100
 """Steps of a page."""
@@ -51,8 +51,21 @@ async def steps_between(
     call: Call, services: Services, found: Execution, first: int, last: int
 ) -> Transcript:
     """Return a transcript that has the steps of these numbers, whose state is not the newest."""
+    read, _ = await stretch_between(call, services, found, first, last)
+    return read
+
+
+async def steps_since(call: Call, services: Services, found: Execution, first: int) -> Transcript:
+    """Return a transcript that has the steps from this number to the end of the log."""
+    return await steps_between(call, services, found, first, LAST_STEP)
+
+
+async def stretch_between(
+    call: Call, services: Services, found: Execution, first: int, last: int
+) -> tuple[Transcript, int | None]:
+    """Return the same, and the step before which it ends; None if it ends with the log."""
     if found.is_purged:
-        return Transcript()
+        return Transcript(), None
     stretch = await services.step_pages.between(call.principal, found.id, first, last)
     read = Transcript(_earlier(found, stretch.begin))
     log = services.executions.replay(call.principal, found.id, stretch.begin.cursor, whole=True)
@@ -62,7 +75,7 @@ async def steps_between(
                 break
     for number in stretch.superseded & read.steps.keys():
         read.steps[number].superseded_after = last
-    return read
+    return read, stretch.end
 
 
 def _add(read: Transcript, entries: list[Entry], end: int | None) -> bool:

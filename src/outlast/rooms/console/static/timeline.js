@@ -1,7 +1,7 @@
 // The timeline of an execution: its steps as bars over time, on a canvas. The table below says the same.
 // @ts-check
 
-/** @typedef {{start: number[], took: number[], kind: number[], number: number[], name: number[], names: string[], states: string[], state: number[], end: number}} Steps */
+/** @typedef {{start: number[], took: number[], kind: number[], number: number[], name: number[], names: string[], states: string[], state: number[], end: number, later: number | null}} Steps */
 /** @typedef {{from: number, to: number}} Span */
 
 /** The lane of each step, so that steps that overlap are below each other; at most `most` lanes.
@@ -15,6 +15,25 @@ export function lanes(start, took, most = 12) {
     free[lane] = Math.max(free[lane] ?? 0, at + took[n]);
     return lane;
   });
+}
+
+/** Steps with later ones behind them, which name things in places of their own.
+ * @param {Steps} steps @param {Steps} more @returns {Steps} */
+export function joined(steps, more) {
+  const names = [...new Set([...steps.names, ...more.names])];
+  const states = [...new Set([...steps.states, ...more.states])];
+  return {
+    start: steps.start.concat(more.start),
+    took: steps.took.concat(more.took),
+    kind: steps.kind.concat(more.kind),
+    number: steps.number.concat(more.number),
+    name: steps.name.concat(more.name.map((n) => names.indexOf(more.names[n]))),
+    state: steps.state.concat(more.state.map((n) => states.indexOf(more.states[n]))),
+    names,
+    states,
+    end: Math.max(steps.end, more.end),
+    later: more.later,
+  };
 }
 
 /** The span after a zoom that leaves the time at `share` of the width where it is, within 0 and `end`.
@@ -54,16 +73,18 @@ const LANE = 20;
 const BAR = 14;
 const TOP = 20;
 
-/** @param {HTMLElement} figure @param {Steps} steps */
+/** Draw steps; what is returned draws them with later ones.
+ * @param {HTMLElement} figure @param {Steps} steps @returns {(more: Steps) => void} */
 function draw(figure, steps) {
   const canvas = /** @type {HTMLCanvasElement} */ (figure.querySelector("canvas"));
   const said = /** @type {HTMLElement} */ (figure.querySelector("[data-said]"));
   const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  const lane = lanes(steps.start, steps.took);
-  const height = TOP + (Math.max(0, ...lane) + 1) * LANE + 4;
-  const end = Math.max(1, steps.end);
+  /** @type {number[]} */
+  let lane = [];
+  let height = 0;
+  let end = 0;
   /** @type {Span} */
-  let span = { from: 0, to: end };
+  let span = { from: 0, to: 0 };
   let width = 1;
   let waiting = false;
 
@@ -163,18 +184,39 @@ function draw(figure, steps) {
       else zoom(Infinity, 0.5);
     });
   }
-  canvas.style.height = `${height}px`;
+  function measure() {
+    const whole = span.from === 0 && span.to === end;
+    lane = lanes(steps.start, steps.took);
+    height = TOP + (Math.max(...lane, 0) + 1) * LANE + 4;
+    canvas.style.height = `${height}px`;
+    end = Math.max(1, steps.end);
+    if (whole) span = { from: 0, to: end };
+    paint();
+    figure.dataset.drawn = String(steps.start.length);
+  }
   new ResizeObserver(soon).observe(canvas);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", soon);
   figure.hidden = false;
-  paint();
-  figure.dataset.drawn = String(steps.start.length);
+  measure();
+  return (more) => {
+    steps = joined(steps, more);
+    measure();
+  };
+}
+
+/** The columns from a step on; null if they cannot be had. @param {string} path @returns {Promise<Steps | null>} */
+async function columns(path) {
+  const answer = await fetch(path, { headers: { "HX-Request": "true" } });
+  return answer.ok && answer.status === 200 ? answer.json() : null;
 }
 
 if (typeof document !== "undefined") {
   const figure = document.getElementById("timeline");
-  if (figure) {
-    const answer = await fetch(figure.dataset.columns ?? "", { headers: { "HX-Request": "true" } });
-    if (answer.ok && answer.status === 200) draw(figure, await answer.json());
+  const path = figure?.dataset.columns ?? "";
+  let found = figure && (await columns(path));
+  const add = figure && found ? draw(figure, found) : null;
+  while (add && found?.later) {
+    found = await columns(`${path}?from=${found.later}`);
+    if (found) add(found);
   }
 }
