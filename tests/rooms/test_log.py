@@ -313,6 +313,7 @@ async def test_a_pause_a_resume_and_a_cancel_have_lines(make_api: MakeApi, lines
     await api.client.post(f"{path}/resume", json={})
     await until(lambda: bool(lines("execution.continued")))
     await api.client.post(f"{path}/cancel")
+    await until(lambda: bool(lines("execution.ended")))
 
     (paused,), (resumed,) = lines("execution.paused"), lines("execution.resumed")
     assert paused["execution"] == resumed["execution"] == execution
