@@ -1,11 +1,12 @@
 """Calls that a server works on by itself: polled, cancelled, and found again by their handle."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from outlast.model.error import ToolFailed
 from tests.support.mcp_http import serving
@@ -104,3 +105,36 @@ async def test_a_result_that_is_not_wanted_is_cancelled_and_waited_for_by_nothin
     tools.box.give_up(tools.source, {"task": "task-3"}, CONTEXT)
     assert not server.cancelled
     await until(lambda: server.cancelled == ["task-3"])
+
+
+async def test_a_cancellation_that_fails_is_sent_a_few_times(
+    server: TaskServer, tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outlast.agents.mcp.polling._PAUSES", (0.01, 0.05, 0.05))
+    server.away = True
+    with capture_logs() as logs:
+        tools.box.give_up(tools.source, {"task": "task-3"}, CONTEXT)
+        await until(lambda: server.missed > 1)
+        server.away = False
+        await until(lambda: server.cancelled == ["task-3"])
+        server.away, server.missed = True, 0
+        tools.box.give_up(tools.source, {"task": "task-4"}, CONTEXT)
+        await until(lambda: bool(not_cancelled(logs)))
+    assert server.missed == 4
+    assert not_cancelled(logs) == ["answered 503: no"]
+
+
+async def test_a_refusal_of_a_cancellation_is_final(
+    server: TaskServer, tools: Tools
+) -> None:
+    server.refuses_cancel = True
+    with capture_logs() as logs:
+        tools.box.give_up(tools.source, {"task": "task-3"}, CONTEXT)
+        await until(lambda: bool(not_cancelled(logs)))
+    assert server.cancelled == ["task-3"]
+    assert not_cancelled(logs) == ["no such task"]
+
+
+def not_cancelled(logs: list[MutableMapping[str, Any]]) -> list[str]:
+    """Return why servers could not be informed."""
+    return [line["cause"] for line in logs if line["event"] == "mcp.task_not_cancelled"]

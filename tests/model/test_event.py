@@ -112,7 +112,7 @@ def test_a_cursor_is_read_as_it_was_written(segment: int, seq: int) -> None:
     assert Cursor.parse(str(Cursor(segment, seq))) == Cursor(segment, seq)
 
 
-@pytest.mark.parametrize("text", ["", "-", "1", "1-", "-1", "a-b", "1-2-3", "١-٢", "1-" + "9" * 16])
+@pytest.mark.parametrize("text", ["", "-", "1", "1-", "-1", "a-b", "1-2-3", "١-٢", "1-" + "9" * 19])
 def test_a_cursor_that_was_never_given_out_is_refused(text: str) -> None:
     with pytest.raises(InvalidCursor):
         Cursor.parse(text)

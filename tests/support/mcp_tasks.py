@@ -28,6 +28,7 @@ class TaskServer(SessionServer):
         self.capabilities: list[Any] = []
         """What the client has said of itself with each call."""
         self.away, self.missed = False, 0
+        self.refuses_cancel = False
         self.given: list[dict[str, Any]] = []
         """Input that tasks were given; a task that has it goes on."""
 
@@ -66,6 +67,8 @@ class TaskServer(SessionServer):
         if message["method"] == "tasks/cancel":
             self.cancelled.append(task)
             self.cancelled_by.append(headers.get("x-user"))
+            if self.refuses_cancel:
+                return refused(message, -32602, "no such task")
             return said(message, {"resultType": "complete"})
         if message["method"] == "tasks/update":
             self.given.append(message["params"]["inputResponses"])

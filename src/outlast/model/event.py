@@ -7,7 +7,6 @@ entry of three pieces with seq 9 is 7, 8, 9). Segment and seq only grow, so a cu
 orders entries even if a power cut lost the end of the log and later entries reuse a number.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
@@ -18,6 +17,7 @@ from outlast.model.image import Image
 from outlast.model.price import UNPRICED
 from outlast.model.usage import Usage
 from outlast.model.wait import Awaiting
+from outlast.model.whole_number import number_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,13 +351,12 @@ class Cursor(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> "Cursor":
         """Read `segment-seq`. Raises InvalidCursor."""
-        found = _CURSOR.fullmatch(text.strip())
-        if found is None:
+        before, _, after = text.strip().partition("-")
+        segment, seq = number_of(before), number_of(after)
+        if segment is None or seq is None:
             raise InvalidCursor
-        return cls(int(found[1]), int(found[2]))
+        return cls(segment, seq)
 
-
-_CURSOR: Final = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")  # counts well inside 64 bits
 
 START: Final = Cursor(0, 0)
 

@@ -164,15 +164,11 @@ class McpTools:
     async def give_up(self, source: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
         """Inform the server that the result of a task is not wanted.
 
-        A command that does not run any more has no tasks. Raises ToolFailed if the server cannot
-        be informed.
+        Raises ToolFailed if it cannot be informed in some 30 s.
         """
         target = target_of(source.name, McpServer.of(source.other[KEY]), context, self._environ)
-        shared = self._shared(target)
-        if target.url is None and not shared.connections:
-            return
         try:
-            await cancel_task(str(handle.get("task")), shared)
+            await cancel_task(str(handle.get("task")), self._shared(target), self._clock)
         except (MCPError, ToolFailed, TimeoutError, ValidationError, RuntimeError) as error:
             raise ToolFailed(target.secrets.hide(failure_text(error))) from error
 

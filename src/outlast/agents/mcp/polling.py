@@ -31,6 +31,14 @@ _FAILURES: Final = 10
 """Looks in a row that may fail."""
 _SECONDS: Final = 15.0
 """How long an answer about a task is waited for."""
+_PAUSES: Final = (1.0, 5.0, 25.0)
+"""Seconds before each further attempt to cancel a task, as while its server starts again."""
+_DECIDED: Final = (
+    mcp_types.INVALID_PARAMS,
+    mcp_types.INVALID_REQUEST,
+    mcp_types.METHOD_NOT_FOUND,
+)
+"""Refusals of a server that another attempt would not change."""
 _UNKNOWN: Final = "It is not known whether the call had its effect."
 _SHOWN: Final = 500
 
@@ -71,8 +79,24 @@ async def result_of_task(
         seconds = poll_seconds(raw)
 
 
-async def cancel_task(task_id: str, shared: SharedServer) -> None:
-    """Have the server informed that a task's result is not wanted."""
+async def cancel_task(task_id: str, shared: SharedServer, clock: Clock) -> None:
+    """Have the server informed that a task's result is not wanted, in a few attempts.
+
+    A command that does not run any more has no tasks. Raises the last attempt's error.
+    """
+    for pause in _PAUSES:
+        try:
+            return await _cancel(task_id, shared)
+        except (MCPError, ToolFailed, TimeoutError) as error:
+            if isinstance(error, MCPError) and error.code in _DECIDED:
+                raise
+        await clock.sleep(pause)
+    await _cancel(task_id, shared)
+
+
+async def _cancel(task_id: str, shared: SharedServer) -> None:
+    if shared.target.url is None and not shared.connections:
+        return
     request = CancelTask(params=mcp_types.CancelTaskRequestParams(task_id=task_id))
     async with asyncio.timeout(_SECONDS):
         connection = await shared.connected()
