@@ -124,9 +124,7 @@ async def test_a_cancellation_that_fails_is_sent_a_few_times(
     assert not_cancelled(logs) == ["answered 503: no"]
 
 
-async def test_a_refusal_of_a_cancellation_is_final(
-    server: TaskServer, tools: Tools
-) -> None:
+async def test_a_refusal_of_a_cancellation_is_final(server: TaskServer, tools: Tools) -> None:
     server.refuses_cancel = True
     with capture_logs() as logs:
         tools.box.give_up(tools.source, {"task": "task-3"}, CONTEXT)
