@@ -86,11 +86,13 @@ async def cancel_task(task_id: str, shared: SharedServer, clock: Clock) -> None:
     """
     for pause in _PAUSES:
         try:
-            return await _cancel(task_id, shared)
+            await _cancel(task_id, shared)
         except (MCPError, ToolFailed, TimeoutError) as error:
             if isinstance(error, MCPError) and error.code in _DECIDED:
                 raise
-        await clock.sleep(pause)
+            await clock.sleep(pause)
+        else:
+            return
     await _cancel(task_id, shared)
 
 
