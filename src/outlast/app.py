@@ -48,6 +48,7 @@ from outlast.engine.segment.pending_calls import PendingCalls
 from outlast.engine.segment.reservations import Reservations
 from outlast.engine.segment.runner import Runner
 from outlast.engine.segment.segments import Segments
+from outlast.engine.segment.sight import Sight
 from outlast.engine.segment.text_log import TextLog
 from outlast.engine.segment.tool_calls import ToolCalls
 from outlast.engine.segment.writer import SegmentWriter
@@ -236,7 +237,8 @@ def _runner(
     notices = BudgetNotices(metrics.budget_reached)
     reservations = Reservations(store.budgets, writer.clock, writer.prices, notices)
     trying = (settings.model_retries, metrics.model_requested, Breakers(writer.clock))
-    model_steps = ModelSteps(models, writer, waits, children, reservations, *trying)
+    sight = Sight(store.images, models)
+    model_steps = ModelSteps(models, writer, waits, children, reservations, *trying, sight)
     browsers = SegmentBrowsers(store.executions, seal, writer.clock)
     tool_calls = ToolCalls(
         tools,

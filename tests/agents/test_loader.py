@@ -278,7 +278,7 @@ BAD = {
     ),
     "two problems": (
         agent("x1: 1\nx2: 2"),
-        'x.yaml:4: agent "a", x1: unknown key; known keys: name, model, description, instructions, tools, toolChoice, limits, settings, fallbackOn, schedule, memoryStores\nx.yaml:5: agent "a", x2: unknown key; known keys: name, model, description, instructions, tools, toolChoice, limits, settings, fallbackOn, schedule, memoryStores',
+        'x.yaml:4: agent "a", x1: unknown key; known keys: name, model, description, instructions, tools, toolChoice, limits, settings, fallbackOn, schedule, memoryStores, images\nx.yaml:5: agent "a", x2: unknown key; known keys: name, model, description, instructions, tools, toolChoice, limits, settings, fallbackOn, schedule, memoryStores, images',
     ),
 }
 

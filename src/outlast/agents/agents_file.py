@@ -83,6 +83,7 @@ class AgentEntry(Entry):
     fallback_on: Annotated[list[FallbackCode], Field(min_length=1)] = []  # noqa: RUF012 - copied
     schedule: ScheduleEntry | None = None
     memory_stores: list[str | NamedStoreEntry] = []  # noqa: RUF012 - pydantic copies it
+    images: bool | None = None
 
 
 class FileEntry(Entry):
@@ -195,6 +196,7 @@ def agent_spec(
         fallback_on=tuple(entry.fallback_on),
         schedule=schedule,
         memory_stores=tuple(_store(one) for one in entry.memory_stores),
+        images=entry.images,
     )
     problems = [
         problem.below("tools", index) for index, one in enumerate(made) for problem in one.problems

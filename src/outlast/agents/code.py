@@ -86,6 +86,13 @@ class Context(Protocol):
         """
         ...
 
+    async def image(self, image_id: str) -> bytes:
+        """Return the bytes of an image that a tool has brought, in this turn or an earlier one.
+
+        Its id, `img_…`, is in the text of the tool's result. Raises ImageNotFound.
+        """
+        ...
+
     async def checkpoint(self, state: dict[str, Any], label: str | None = None) -> None:
         """Save a checkpoint from which the function restarts; `state`: a non-empty JSON object."""
         ...

@@ -85,6 +85,7 @@ class Agent:
         code: CodeFunction | None = None,
         fallback_on: Sequence[str] = (),
         memory_stores: Iterable[str | NamedStore] = (),
+        images: bool | None = None,
     ) -> None:
         """Tools are typed functions, names of builtin tools, or ToolSpecs (HTTP, `agent_tool`).
 
@@ -94,6 +95,8 @@ class Agent:
         `schedule` has the keys of the agents file. `code` is the function that is the agent's loop
         (see `agent`).
         `memory_stores`: of executions that name none, by name; created at a server's start.
+        `images`: whether the model is shown the images that tools bring; by default if its provider
+        is known to take them.
         Raises Misconfigured, naming wrong keys.
         """
         chain = _chain(model)
@@ -120,6 +123,7 @@ class Agent:
             memory_stores=tuple(
                 NamedStore(one) if isinstance(one, str) else one for one in memory_stores
             ),
+            images=images,
         )
         self._check(wrong)
 
@@ -169,6 +173,7 @@ def agent(
     settings: dict[str, Any] | None = None,
     fallback_on: Sequence[str] = (),
     schedule: dict[str, Any] | None = None,
+    images: bool | None = None,
 ) -> Callable[[CodeFunction], Agent]:
     """Make an agent of an async function `(ctx, input)`, which replaces the loop.
 
@@ -191,6 +196,7 @@ def agent(
             schedule=schedule,
             code=function,
             fallback_on=fallback_on,
+            images=images,
         )
 
     return made

@@ -1,6 +1,7 @@
 """Estimates of a request's tokens, used wherever no provider counted them."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import orjson
 
@@ -9,10 +10,14 @@ from outlast.model.message import AssistantMessage, Message, ToolCall, ToolMessa
 from outlast.model.text import storable
 from outlast.model.usage import Usage, estimate_tokens
 
+IMAGE_TOKENS: Final = 5_000
+"""Estimate of one image, whatever its size: more than what large models count at most."""
+
 
 def request_tokens(request: ModelRequest) -> int:
-    """Return the estimated input tokens: instructions, messages, tools."""
-    return estimate_tokens("\n".join(_read(request)))
+    """Return the estimated input tokens: instructions, messages, images, tools."""
+    text = estimate_tokens("\n".join(_read(request)))
+    return text + IMAGE_TOKENS * len(request.images)
 
 
 def estimated_usage(request: ModelRequest, message: AssistantMessage) -> Usage:

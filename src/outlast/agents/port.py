@@ -4,16 +4,17 @@ The runner is independent of providers. It requests one answer of a Model, reads
 and calls the tools that the answer names.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 
 from outlast.agents.browser.held import HeldBrowser
 from outlast.agents.call_images import CallImages
 from outlast.model.agent import AgentSpec, ToolSpec
+from outlast.model.image import Image
 from outlast.model.input_request import Answers, GivenInput, InputRequest
 from outlast.model.memory import MemoryAccess, MemoryWrite
-from outlast.model.message import AssistantMessage, Message
+from outlast.model.message import AssistantMessage, Message, ToolMessage
 from outlast.model.usage import Usage
 from outlast.model.wait import WaitKind
 
@@ -37,6 +38,14 @@ class ModelRequest:
     settings: dict[str, Any] = field(default_factory=dict)
     """temperature, max_tokens, max_completion_tokens, reasoning_effort, top_p, stop, seed,
     web_search."""
+    images: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Bytes of the images that the model is shown, by id; of others it reads the text alone."""
+
+    def shown(self, message: ToolMessage) -> list[tuple[Image, bytes]]:
+        """Return the images of a message that the model is shown."""
+        if not self.images:
+            return []
+        return [(one, self.images[one.id]) for one in message.images if one.id in self.images]
 
     @property
     def answer_limit(self) -> int | None:

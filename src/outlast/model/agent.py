@@ -185,6 +185,8 @@ class AgentSpec:
     """Models in the order in which they are tried, `model` first; empty: `model` alone."""
     fallback_on: tuple[str, ...] = ()
     """Codes of errors after which the next model is tried; empty: FALLBACK_DEFAULT."""
+    images: bool | None = None
+    """Whether its models are shown the images that tools bring; None: by the provider."""
 
     @property
     def models(self) -> tuple[ModelChoice, ...]:

@@ -6,6 +6,8 @@ A conversation's history is user message, assistant message, tool messages, assi
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from outlast.model.image import Image
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -74,6 +76,8 @@ class ToolMessage:
     """JSON; the error's text where is_error."""
     is_error: bool = False
     provider_id: str | None = None
+    images: tuple[Image, ...] = ()
+    """Images that came with it; `content` has what stands for them in text."""
 
 
 Message: TypeAlias = UserMessage | AssistantMessage | ToolMessage

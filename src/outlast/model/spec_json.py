@@ -20,6 +20,8 @@ def spec_to_dict(spec: AgentSpec) -> dict[str, Any]:
     for key in ("schedule", "chain", "fallback_on", "memory_stores"):
         if not written[key]:
             del written[key]
+    if spec.images is None:
+        del written["images"]
     return written
 
 

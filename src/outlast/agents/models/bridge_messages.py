@@ -55,7 +55,7 @@ def to_theirs(request: ModelRequest, provider: str, at: str = "") -> list[theirs
             if parts:
                 written.append(theirs.ModelResponse(parts=parts, provider_name=provider))
         else:
-            request_parts.append(_request_part(message, ids_sent))
+            request_parts.append(_request_part(request, message, ids_sent))
     _end_request(written, request_parts, request.instructions)
     return written
 
@@ -69,7 +69,7 @@ def _end_request(
 
 
 def _request_part(
-    message: UserMessage | ToolMessage, ids_sent: dict[str, str]
+    request: ModelRequest, message: UserMessage | ToolMessage, ids_sent: dict[str, str]
 ) -> theirs.ModelRequestPart:
     match message:
         case UserMessage():
@@ -78,10 +78,22 @@ def _request_part(
             call_id = message.tool_call_id
             return theirs.ToolReturnPart(
                 tool_name=sent_name(message.name),
-                content=message.content,
+                content=_content(request, message),
                 tool_call_id=ids_sent.get(call_id, message.provider_id or call_id),
                 outcome="failed" if message.is_error else "success",
             )
+
+
+def _content(request: ModelRequest, message: ToolMessage) -> Any:
+    """Return a result; with its images, where the model is shown any."""
+    shown = request.shown(message)
+    if not shown:
+        return message.content
+    images = (
+        theirs.BinaryContent(data, media_type=image.media_type, identifier=image.id)
+        for image, data in shown
+    )
+    return [message.content, *images]
 
 
 def _response_parts(

@@ -1,7 +1,8 @@
 """Encodes a ModelRequest as the body of an OpenAI chat completion.
 
 Source of the format: OpenAI API reference, "Create chat completion". A tool call goes back under
-the provider's id if it gave a unique one. Thinking is not sent, except for what its model wants
+the provider's id if it gave a unique one. Images of results follow in a message of the user, for a
+result is text. Thinking is not sent, except for what its model wants
 back. Marks in `Thinking.signature` say so, JSON of {provider: "openai-chat", model} and either
 
 field              the name under which reasoning came beside tool calls
@@ -10,7 +11,8 @@ next: true, extra  the `extra_content` of the call that follows (Gemini: `though
 """
 
 import re
-from collections.abc import Mapping
+from binascii import b2a_base64
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -85,10 +87,29 @@ def _ids_of(limit_name: str) -> re.Pattern[str]:
 
 def _messages(model: str, request: ModelRequest, accepted: re.Pattern[str]) -> list[dict[str, Any]]:
     writer = _Writer(model, sent_ids(request.messages, accepted))
-    messages = [writer.message(message) for message in request.messages]
+    messages: list[dict[str, Any]] = []
+    brought: list[dict[str, Any]] = []
+    for message in request.messages:
+        if brought and not isinstance(message, ToolMessage):
+            messages.append({"role": "user", "content": brought})
+            brought = []
+        messages.append(writer.message(message))
+        if isinstance(message, ToolMessage):
+            brought += _images(request, message)
+    if brought:
+        messages.append({"role": "user", "content": brought})
     if request.instructions:
         messages.insert(0, {"role": "system", "content": request.instructions})
     return messages
+
+
+def _images(request: ModelRequest, message: ToolMessage) -> Iterator[dict[str, Any]]:
+    """Yield the images of a result as parts of the message behind the results, which are text."""
+    for image, data in request.shown(message):
+        said = f"Not from the user: {image.id}, which the tool {message.name} has brought."
+        url = f"data:{image.media_type};base64,{b2a_base64(data, newline=False).decode()}"
+        yield {"type": "text", "text": said}
+        yield {"type": "image_url", "image_url": {"url": url}}
 
 
 @dataclass(frozen=True, slots=True)

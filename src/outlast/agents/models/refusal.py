@@ -41,6 +41,8 @@ _SPENT = re.compile(r"insufficient_quota|insufficient_balance|billing_", re.IGNO
 _SECRET = re.compile(
     r"Bearer\s+[^\s\"',;]+|\b(?:sk|pk|rk|gsk|xai|key)-[\w*-]{6,}|\bAIza[\w*-]{20,}", re.IGNORECASE
 )
+_BASE64 = re.compile(r"data:[\w/+.-]*;base64,[\w+/=]*|[A-Za-z0-9+/]{256,}={0,2}")
+"""Bytes of an image that a provider repeats."""
 _BLOT = "[hidden]"
 _TOO_LONG = re.compile(
     r"context_length_exceeded|maximum context length|context (?:window|length|size)"
@@ -50,11 +52,11 @@ _TOO_LONG = re.compile(
 
 
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return the text on one line, without keys and `secrets`, at most LONGEST characters."""
+    """Return the text on one line, without keys, `secrets` and bytes of images, cut to LONGEST."""
     text = storable(text[:_READ])
     for secret in secrets:
         text = text.replace(secret, _BLOT)
-    text = " ".join(_SECRET.sub(_BLOT, text).split())
+    text = " ".join(_SECRET.sub(_BLOT, _BASE64.sub(_BLOT, text)).split())
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -21,13 +21,21 @@ from outlast.agents.tools.agent_kind import callee_of
 from outlast.engine.segment.segment import Segment
 from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.json_depth import DEEPEST, is_too_deep
-from outlast.model.message import AssistantMessage, Message, Part, ToolCall, UserMessage
+from outlast.model.message import (
+    AssistantMessage,
+    Message,
+    Part,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
 from outlast.model.text import storable, storable_messages
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _SORTED: Final = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 _RECURSION: Final = "Recursion limit"
 """Part of orjson's message for a value that is too deep for it, or contains itself."""
+_OF_RESULT: Final = tuple(one.name for one in fields(ToolMessage) if one.name != "images")
 _TAKEN: Final = "retry"
 """Reserved: the AI SDK's stream has `data-retry` for retried steps."""
 
@@ -68,7 +76,14 @@ class Emit:
     data: Any
 
 
-Operation: TypeAlias = AskModel | CallTool | Save | Emit
+@dataclass(frozen=True, slots=True)
+class ReadImage:
+    """Read an image; the result is its bytes."""
+
+    id: str
+
+
+Operation: TypeAlias = AskModel | CallTool | ReadImage | Save | Emit
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +181,10 @@ class CodeContext:
         known = (tool.name for tool, callee in tools if callee is not None and callee.name == name)
         return str(await self.tool(next(known, name), input=text))
 
+    async def image(self, image_id: str) -> bytes:
+        found: bytes = await self._ask(ReadImage(image_id))
+        return found
+
     async def checkpoint(self, state: dict[str, Any], label: str | None = None) -> None:
         written = _json(state)
         if not isinstance(written, dict) or not written:
@@ -204,11 +223,23 @@ def _digest(
     for message in messages:
         if not isinstance(message, Message):
             raise TypeError(f"{type(message).__name__} is not a message")
-    conversation = [[type(message).__name__, message] for message in messages]
+    conversation = [[type(message).__name__, _digested(message)] for message in messages]
     content = orjson.dumps(
         [model, instructions, [tool.name for tool in tools], conversation], option=_SORTED
     )
     return hashlib.sha256(content).hexdigest()
+
+
+def _digested(message: Message) -> Any:
+    """Return a message for the digest: without images as before there were any."""
+    if not isinstance(message, ToolMessage) or message.images:
+        return message
+    written = (b'"%b":%b' % (name.encode(), _sorted(getattr(message, name))) for name in _OF_RESULT)
+    return orjson.Fragment(b"{%b}" % b",".join(written))
+
+
+def _sorted(value: Any) -> bytes:
+    return orjson.dumps(value, option=_SORTED)
 
 
 def in_order(value: Any) -> Any:

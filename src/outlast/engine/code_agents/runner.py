@@ -23,6 +23,7 @@ from outlast.engine.code_agents.context import (
     CodeContext,
     Emit,
     PendingOperation,
+    ReadImage,
     Save,
     as_json,
 )
@@ -46,6 +47,7 @@ from outlast.model.event import (
 )
 from outlast.model.execution import ModelStep, Status, ToolStep
 from outlast.model.ids import STEP, TOOL_CALL
+from outlast.model.image import ImageNotFound
 from outlast.model.message import AssistantMessage, Text, ToolCall, repair
 from outlast.model.text import storable
 from outlast.model.usage import NO_USAGE
@@ -116,6 +118,8 @@ class CodeAgentRunner:
                 await self._ask(segment, agent, replay, operation, pending)
             case CallTool() as operation:
                 return await self._call(segment, agent.spec, replay, operation, pending)
+            case ReadImage(image_id):
+                await self._read(segment, image_id, pending)
             case Save(state, label):
                 replay.drop()
                 await self.writer.save(segment, state, label)
@@ -126,6 +130,13 @@ class CodeAgentRunner:
                     await self.writer.record(segment, (event,))
                 pending.give(None)
         return True
+
+    async def _read(self, segment: Segment, image_id: str, pending: PendingOperation) -> None:
+        found = await self.store.images.some(segment.execution.workspace_id, [image_id])
+        if image_id in found:
+            pending.give(found[image_id])
+        else:
+            pending.refuse(ImageNotFound())
 
     async def _ask(
         self,

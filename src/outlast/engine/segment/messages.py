@@ -19,8 +19,9 @@ def messages_of(steps: Iterable[Step]) -> list[Message]:
             case ModelStep():
                 messages.append(AssistantMessage(tuple(_said(step.message))))
             case ToolStep():
+                call, read = step.call, _read(step)
                 messages.append(
-                    ToolMessage(step.call.id, step.call.name, _read(step), step.is_error)
+                    ToolMessage(call.id, call.name, read, step.is_error, images=step.images)
                 )
     return messages
 

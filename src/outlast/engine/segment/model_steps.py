@@ -25,12 +25,19 @@ from outlast.engine.segment.limits import Meter, overspent, settings_of, too_man
 from outlast.engine.segment.messages import messages_of
 from outlast.engine.segment.reservations import Reservations
 from outlast.engine.segment.segment import Segment, TextKind
+from outlast.engine.segment.sight import Sight
 from outlast.engine.segment.step_events import model_finished, requested, suspended
 from outlast.engine.segment.writer import SegmentWriter
 from outlast.model.agent import Agent, AgentSpec, shown_message
 from outlast.model.budget import BudgetRefused
 from outlast.model.clock import whole_millis
-from outlast.model.error import Misconfigured, ModelUnavailable, OutlastError, Upstream
+from outlast.model.error import (
+    Misconfigured,
+    ModelRejected,
+    ModelUnavailable,
+    OutlastError,
+    Upstream,
+)
 from outlast.model.event import (
     Event,
     ExecutionCompleted,
@@ -70,6 +77,7 @@ class ModelSteps:
     measure: Callable[[str, str, float], None]
     """Called for every request: the model's name, `ok` or the error's code, seconds."""
     breakers: Breakers
+    sight: Sight
 
     async def ask(self, segment: Segment, agent: Agent) -> None:
         """Make one model step and record it, with the tool calls that it starts.
@@ -137,13 +145,14 @@ class ModelSteps:
     async def _aimed(
         self, segment: Segment, spec: AgentSpec, model: str, request: ModelRequest
     ) -> ModelRequest:
-        """Return the request, bounded by what may be spent on this model, which it reserves.
+        """Return the request with images for this model, bounded by what it reserves for it.
 
         `request` is bounded for the agent's first model. Raises BudgetRefused.
         """
         if model != spec.model:
             settings = settings_of(segment, spec, self.writer.prices, model)
             request = replace(request, settings=settings)
+        request = await self.sight.shown(segment, spec, model, request)
         request = await self.reservations.for_request(segment, model, request)
         segment.request, segment.model = request, model
         return request
@@ -156,6 +165,9 @@ class ModelSteps:
             try:
                 answer = await segment.run(self._stream(segment, agent, request))
             except OutlastError as error:
+                if isinstance(error, ModelRejected) and request.images:
+                    request = await self._unseen(segment, agent.spec, request, error)
+                    continue
                 wait = attempts.after(error)
                 following = None if wait is None else attempts.model
                 _log_failure(model, request, error, number, following)
@@ -170,6 +182,16 @@ class ModelSteps:
             else:
                 attempts.answered()
                 return answer
+
+    async def _unseen(
+        self, segment: Segment, spec: AgentSpec, request: ModelRequest, error: ModelRejected
+    ) -> ModelRequest:
+        """Return the request without the images for which its model may have rejected it."""
+        model = segment.model
+        _log_failure(model, request, error, 1, model, left_out="images")
+        await self._before_next(segment, error, 0.0)
+        segment.blind |= {model}
+        return await self._aimed(segment, spec, model, request)
 
     async def _stream(self, segment: Segment, agent: Agent, request: ModelRequest) -> Answer:
         clock = self.writer.clock
@@ -320,10 +342,15 @@ def _storable(answer: Answer) -> Answer:
 
 
 def _log_failure(
-    model: str, request: ModelRequest, error: OutlastError, attempt: int, following: str | None
+    model: str,
+    request: ModelRequest,
+    error: OutlastError,
+    attempt: int,
+    following: str | None,
+    **more: str,
 ) -> None:
     """Log a failed request; `following` is the model that is tried next, if any is."""
-    other = {} if following in {None, model} else {"next": following}
+    other = more if following in {None, model} else {"next": following}
     logger.warning(
         "model.failed",
         model=model,

@@ -155,6 +155,8 @@ class Segment:
     waits_read = False
     """Whether its waits were just read. A decision made since resumes an execution that rests."""
     pause_reason: str | None = None
+    blind: frozenset[str] = frozenset()
+    """Models that have rejected a request with images."""
 
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
