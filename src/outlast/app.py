@@ -31,6 +31,7 @@ from outlast.engine.maintenance.leader import (
     SoleProcess,
     lease_seconds,
 )
+from outlast.engine.maintenance.lost_requests import LostRequests
 from outlast.engine.maintenance.pending_vectors import PendingVectors
 from outlast.engine.maintenance.retention import Retention
 from outlast.engine.maintenance.runner import MaintenanceRunner
@@ -194,7 +195,7 @@ def build(
     others = (streams.missed, leadership.released)
     state.listen(Listeners(committed, *callbacks, *others, paused=engine.pause))
     _watch(metrics, engine, streams, leadership, retention, box)
-    charges = EmbeddingCharges(state.request_charges, prices, clock)
+    charges = EmbeddingCharges(state.request_charges, memories, prices, clock)
     memory = Memory(memories, clock, search, charges)
     below = (engine, streams, agents, clock, seal, box, memory, unwanted)
     services = Services.over(settings, state, *below)
@@ -287,6 +288,7 @@ def _maintenance(
         ErasedMemory(store.memories).duty,
         UsageHours(store.usage, clock).duty,
         BudgetLevels(store.budgets, clock, BudgetNotices(metrics.budget_reached)).duty,
+        LostRequests(store.request_charges, clock).duty,
         *schedules.duties,
         *own,
     )

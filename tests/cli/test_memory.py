@@ -1,12 +1,16 @@
 """`outlast memory`: the same in the database, and through a server."""
 
 import asyncio
+import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 
 import orjson
 import pytest
 
 from tests.support.command_line import CommandLine
+from tests.support.databases import SQLITE
 from tests.support.embeddings import EmbeddingProvider
 from tests.support.waiting import until_found
 
@@ -96,3 +100,37 @@ async def test_a_store_with_an_embedding_model_is_searched_by_meaning(
         assert "503" in err
         code, _, err = await asyncio.to_thread(run, "search", "notes", "x", "--mode", "fuzzy")
         assert code != 0
+
+
+@pytest.mark.only(SQLITE)
+async def test_what_is_embedded_without_a_server_is_charged_and_bounded_by_the_budget(
+    command_line: CommandLine, outlast: Outlast
+) -> None:
+    prices = '[prices.models]\n"openai-embeddings:small" = {input = 1000000, output = 0}\n'
+    (command_line.folder / "outlast.toml").write_text(prices)
+    async with EmbeddingProvider() as provider:
+        command_line.environment["OPENAI_BASE_URL"] = provider.url
+        server = command_line.serve()
+        client = server.client(command_line.key)
+        bounds = {"maxTokens": 12}
+        assert client.put("/v1/budgets/workspace", json=bounds).status_code == 200
+        server.stop(signal.SIGTERM)
+
+        def run(*words: str) -> tuple[int, str, str]:
+            return outlast("memory", *words)
+
+        embedding = ("--embedding", "openai-embeddings:small")
+        assert (await asyncio.to_thread(run, "create", "notes", *embedding))[0] == 0
+        words = ("put", "notes", "rex", "A hound")
+        assert (await asyncio.to_thread(run, *words))[0] == 0
+        semantic = ("search", "notes", "puppy", "--mode", "semantic")
+        assert (await asyncio.to_thread(run, *semantic))[0] == 0
+        with closing(sqlite3.connect(command_line.data / "outlast.db")) as database:
+            charged = database.execute("SELECT input_tokens, credits FROM charges ORDER BY id")
+            assert charged.fetchall() == [(3, 3 * 10**9), (7, 7 * 10**9)]
+            spent = "SELECT sum(spent_tokens), sum(reserved_tokens) FROM budget_shares"
+            assert database.execute(spent).fetchone() == (10, 0)
+        for refused in (("put", "notes", "rex", "Another hound"), ("search", "notes", "x" * 12)):
+            code, _, err = await asyncio.to_thread(run, *refused)
+            assert (code, "The budget of the workspace, 12 tokens, is spent" in err) == (1, True)
+        assert len(provider.requests) == 1

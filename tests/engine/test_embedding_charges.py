@@ -8,13 +8,14 @@ from outlast.engine.maintenance.pending_vectors import EMBED
 from outlast.model.budget import Bounds
 from outlast.model.consumption import Bucket, Grouping
 from outlast.model.embedding import SearchMode, embedded_text
-from outlast.model.memory import Access, MemoryAccess
+from outlast.model.memory import Access, MemoryAccess, MemoryStore
 from outlast.model.price import ModelPrice, Prices
 from outlast.model.usage import estimate_tokens
 from outlast.model.workspace import MemoryLimits, Plan
 from outlast.services.budgets import BudgetPage, SetBudget
 from outlast.services.memory import ItemWrite, Search
 from outlast.services.usage import UsageRequest
+from outlast.store.memory.store import Memories
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.support.databases import SQLITE, Database
 from tests.support.embeddings import EmbeddingProvider
@@ -88,3 +89,25 @@ async def test_requests_are_charged_to_the_key_and_spend_from_its_budget(
             (row,) = (await core.services.usage.page(caller, wanted)).rows
             assert (row.group, row.input_tokens, row.model_requests) == (group, sum(tokens), 3)
             assert row.credits == 3 * sum(tokens)
+
+
+async def test_writes_read_their_store_once_for_the_price_and_never_again(
+    database: Database, provider: EmbeddingProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    get = Memories.get
+
+    async def counted(self: Memories, workspace_id: str, store_id: str) -> MemoryStore:
+        reads.append(store_id)
+        return await get(self, workspace_id, store_id)
+
+    monkeypatch.setattr(Memories, "get", counted)
+    async with database.core(clock=FakeClock(), prices=PRICES) as core:
+        await core.maintenance.hold(EMBED)
+        memory, caller = core.services.memory, await owner(core)
+        stores = [(await memory.create(caller, "s", embedding=model))[0] for model in (None, MODEL)]
+        for content in ("one", "two", "three"):
+            for store in stores:
+                await memory.write(caller, store.id, "rex", ItemWrite(content))
+    assert reads == [store.id for store in stores]
+    assert len(database.rows(OF_REQUESTS)) == 3

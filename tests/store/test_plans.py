@@ -82,6 +82,7 @@ INDICES = {
     "LOG": "PRIMARY KEY",
     "REQUESTED": "ix_executions_pause_requested",
     "REVOKED_KEYS": "ix_keys_revoked_at",
+    "LOST_REQUESTS": "ix_reserved_requests_at",
     "STORES_TO_EMBED": "ix_memory_stores_embed_at",
     "ITEMS_TO_EMBED": "ix_memory_vectors_due_at",
     "NEXT_TO_EMBED": "ix_memory_vectors_due_at",

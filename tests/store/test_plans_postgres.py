@@ -45,6 +45,7 @@ INDICES = {
     "NEWEST_MEMORY_ITEMS": "ix_memory_items_store_id_updated_at_id",
     "MEMORY_TO_ERASE": "ix_memory_stores_erasing_since",
     "MEMORY_OF_EXECUTION": "ix_memory_versions_execution_id",
+    "LOST_REQUESTS": "ix_reserved_requests_at",
     "STORES_TO_EMBED": "ix_memory_stores_embed_at",
     "ITEMS_TO_EMBED": "ix_memory_vectors_due_at",
     "NEXT_TO_EMBED": "ix_memory_vectors_due_at",

@@ -310,6 +310,16 @@ _TABLES: Final = {
             "superseded": "false",
         },
     ),
+    "reserved_requests": (
+        2000,
+        {
+            "id": "'step_' || lpad(n::text, 26, '0')",
+            "workspace_id": "'ws_' || n % 1000",
+            "key_id": "''",
+            "reserved": "'{}'",
+            "at": "n",
+        },
+    ),
     "memory_stores": (
         2000,
         {

@@ -7,9 +7,10 @@ All vectors are compared, so the result is exact (see docs/decisions/semantic-se
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeAlias
 
 from outlast.agents.embeddings.catalogue import Embedders
 from outlast.agents.embeddings.kept import KeptVectors
@@ -37,6 +38,16 @@ from outlast.store.memory.vectors import Vectors
 
 _PATIENCE: Final = 10.0
 """Seconds that a search waits for the query's vector."""
+
+Account: TypeAlias = Callable[[str, int, Callable[[], Awaitable[Embedded]]], Awaitable[Embedded]]
+"""Makes a request to a model, of an estimated number of tokens, and accounts for what it costs."""
+
+
+async def uncharged(
+    _model: str, _tokens: int, request: Callable[[], Awaitable[Embedded]]
+) -> Embedded:
+    """Make a request for which nothing is charged."""
+    return await request()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +95,13 @@ class MemorySearch:
         workspace_id: str,
         store_ids: Sequence[str],
         wanted: Search,
-        embedded: list[tuple[str, int]] | None = None,
+        account: Account = uncharged,
     ) -> Found:
         """Return what is found; a blank query finds the newest items, in every mode.
 
-        The models of which a vector was requested are added to `embedded`, with the tokens.
-        Raises MemoryStoreNotFound, InvalidField (also for a mode that needs an embedding model that
-        no store has), and Upstream if a semantic search gets no vector of the query.
+        Vectors of the query are requested by `account`. Raises MemoryStoreNotFound, InvalidField
+        (also for a mode that needs an embedding model that no store has), Upstream if a semantic
+        search gets no vector of the query, and what `account` raises.
         """
         prefix, words = checked_prefix(wanted.prefix), query_words(wanted.query)
         stores = await self._found(workspace_id, store_ids)
@@ -104,7 +115,7 @@ class MemorySearch:
         warning = None
         if mode is not SearchMode.TEXT:
             try:
-                vectors = await self._vectors_of(stores, wanted.query, embedded)
+                vectors = await self._vectors_of(stores, wanted.query, account)
                 rankings = await self._nearest(stores, vectors, prefix, wanted.limit)
             except Upstream as error:
                 if mode is SearchMode.SEMANTIC:
@@ -120,16 +131,15 @@ class MemorySearch:
         return stores
 
     async def _vectors_of(
-        self, stores: Sequence[MemoryStore], query: str, embedded: list[tuple[str, int]] | None
+        self, stores: Sequence[MemoryStore], query: str, account: Account
     ) -> dict[str, bytes]:
         """Return the query's vector of each of the stores' models. Raises Upstream."""
         models = {store.embedding.model for store in stores if store.embedding is not None}
+        tokens = estimate_tokens(query[:MAX_EMBEDDED])
         vectors = {}
         for model in sorted(models):
-            made = await self._embed(model, query)
+            made = await account(model, tokens, partial(self._embed, model, query))
             vectors[model] = made.vectors[0]
-            if embedded is not None:
-                embedded.append((model, made.tokens or estimate_tokens(query[:MAX_EMBEDDED])))
         return vectors
 
     async def _nearest(

@@ -256,14 +256,18 @@ async def _with(server: Server, use: "Callable[[Stores], Awaitable[T]]") -> T:
 @asynccontextmanager
 async def _database(chosen: Settings) -> "AsyncIterator[MemoryDatabase]":
     from outlast.agents.embeddings.catalogue import Embedders
+    from outlast.agents.models.catalogue import ModelCatalogue
+    from outlast.agents.prices.price_list import PriceList
     from outlast.cli.memory_database import MemoryDatabase
     from outlast.cli.state import opened, workspace_of
 
     async with opened(chosen, make=False) as state:
         workspace_id = await workspace_of(chosen, state.keys)
         embedders = Embedders(state.clock, chosen.data_dir, providers=chosen.providers)
+        models = ModelCatalogue(state.clock, chosen.data_dir, providers=chosen.providers)
+        prices = PriceList(chosen.prices, models, state.clock)
         try:
-            yield MemoryDatabase(state.store, state.clock, workspace_id, embedders)
+            yield MemoryDatabase(state.store, state.clock, workspace_id, embedders, prices)
         finally:
             await embedders.close()
 

@@ -4,24 +4,34 @@ from typing import Any
 
 from outlast.agents.embeddings.catalogue import Embedders
 from outlast.agents.memory_search import MemorySearch
+from outlast.agents.prices.price_list import PriceList
 from outlast.model.clock import Clock
 from outlast.model.embedding import checked_mode
 from outlast.model.workspace import Principal, Scope
 from outlast.rooms.executions.routes.memory_search import found_answer
 from outlast.rooms.executions.routes.memory_stores import item_of, store_answer
 from outlast.rooms.executions.routes.memory_versions import version_answer
+from outlast.services.embedding_charges import EmbeddingCharges
 from outlast.services.memory import ItemWrite, Memory, Search
 from outlast.store.page import Page
 from outlast.store.store import Store
 
 
 class MemoryDatabase:
-    """The memory stores of a workspace; what is written has no key."""
+    """The memory stores of a workspace; what is written has no key, and is charged to it."""
 
-    def __init__(self, store: Store, clock: Clock, workspace_id: str, embedders: Embedders) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        workspace_id: str,
+        embedders: Embedders,
+        prices: PriceList,
+    ) -> None:
         search = MemorySearch(store.memories, store.vectors, embedders)
-        self._memory = Memory(store.memories, clock, search)
-        self._principal = Principal("", workspace_id, frozenset(Scope))
+        charges = EmbeddingCharges(store.request_charges, store.memories, prices, clock)
+        self._memory = Memory(store.memories, clock, search, charges)
+        self._principal = Principal("", workspace_id, frozenset(Scope), budgeted=True)
 
     async def create(
         self, name: str, description: str, *, embedding: str | None = None

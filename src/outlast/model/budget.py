@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from outlast.model import ids
 from outlast.model.amount import amount
-from outlast.model.error import BudgetExceeded
+from outlast.model.error import BudgetExceeded, QuotaExceeded
 from outlast.model.price import credits_of
 
 LEAST_OUTPUT: Final = 256
@@ -215,6 +215,11 @@ class OwnedBudget:
         if bounds.millis is not None and bounds.millis <= self.spent_millis:
             return Bound.SECONDS
         return None
+
+    def exceeded(self, bound: Bound, at: int) -> QuotaExceeded:
+        """Return the error of a request that is refused at this moment."""
+        left = None if self.resets_at is None else -(-(self.resets_at - at) // 1000)
+        return QuotaExceeded(self.spends(bound), retry_after=left)
 
     def spends(self, bound: Bound) -> str:
         """Return the sentence that says which budget is spent, and how far."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
-from outlast.agents.memory_search import MemorySearch, Search
+from outlast.agents.memory_search import MemorySearch, Search, uncharged
 from outlast.model.clock import Clock
 from outlast.model.embedding import Found
 from outlast.model.error import (
@@ -199,7 +200,8 @@ class Memory:
         """Write the item of a key, which is created if it is not there, or of an id.
 
         Raises MemoryStoreNotFound, MemoryItemNotFound (of an id), MemoryArchived, MemoryFull,
-        InvalidField, PreconditionFailed, MissingScope.
+        InvalidField, PreconditionFailed, MissingScope, QuotaExceeded if a budget has no room for
+        the item's new vector.
         """
         return await self._write(principal, store_id, ref, wanted, existing=False)
 
@@ -218,8 +220,7 @@ class Memory:
         key, item_id = _named(ref)
         price = None
         if self._charges is not None:
-            store = await self._store.get(principal.workspace_id, store_id)
-            price = await self._charges.price(store)
+            price = await self._charges.price(principal.workspace_id, store_id)
         content = None if wanted.content is None else checked_content(storable(wanted.content))
         write = MemoryWrite(
             principal.workspace_id,
@@ -317,15 +318,13 @@ class Memory:
         """Return the items of a store that a search finds, see `MemorySearch.search`.
 
         A blank query finds every item. The query's vector is charged to the key and the workspace.
-        Raises MissingScope, and what that raises.
+        Raises MissingScope, QuotaExceeded if their budgets have no room for it, and what that
+        raises.
         """
         _require_reader(principal)
         assert self._search is not None
-        embedded: list[tuple[str, int]] = []
-        found = await self._search.search(principal.workspace_id, (store_id,), wanted, embedded)
-        if self._charges is not None:
-            await self._charges.charge(principal, embedded)
-        return found
+        account = uncharged if self._charges is None else partial(self._charges.embed, principal)
+        return await self._search.search(principal.workspace_id, (store_id,), wanted, account)
 
     # --- executions
 

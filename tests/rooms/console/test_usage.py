@@ -37,7 +37,7 @@ async def test_what_belongs_to_no_execution_has_a_row(api: Api, by: str, shown: 
     charges = api.core.store.request_charges
     now, key = api.core.clock.now(), api.caller.key_id
     charge = Charge("step_1", None, "model", "small", 7, now, Usage(5))
-    await charges.add([RequestCharge(api.caller.workspace_id, key, charge)])
+    await charges.settle(RequestCharge(api.caller.workspace_id, key, charge))
     reader = await signed_in(api)
     page = await reader.page(f"/console/usage?range=24h&by={by}")
     assert f"<td>{shown}</td>" in page

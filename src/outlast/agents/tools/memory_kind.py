@@ -5,11 +5,12 @@ happen when they are called; a write is put into the context, and takes effect i
 that records the call.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from outlast.agents.embeddings.port import Embedded
 from outlast.agents.memory_search import Search
 from outlast.agents.port import ToolContext
 from outlast.agents.tools.kind import Draft, Resources, ToolEntry, ToolKind
@@ -217,7 +218,15 @@ class MemoryRunner:
             arguments.get("limit", _FOUND),
             checked_mode(arguments.get("mode")),
         )
-        found = await self._found.search(context.workspace_id, [*names], wanted, context.embedded)
+
+        async def account(
+            model: str, tokens: int, request: Callable[[], Awaitable[Embedded]]
+        ) -> Embedded:
+            made = await request()
+            context.embedded.append((model, made.tokens or tokens))
+            return made
+
+        found = await self._found.search(context.workspace_id, [*names], wanted, account)
         items = [_shown(one.item, names[one.item.store_id], _SHOWN) for one in found.items]
         return {"items": items} | ({"warning": found.warning} if found.warning else {})
 

@@ -125,7 +125,7 @@ def change_shares(
         parameters = change.parameters(one.owner, one.shares)
         if change.held is not None and one.owner in change.held.owners:
             if not (yield Query(RESERVE_IN_SHARE, parameters)):
-                yield from _fit_calls(one, change)
+                yield from _fit_held(one, change)
         elif one.resets_at is not None and change.at >= one.resets_at:
             yield from locked_budget(one.owner, change.at)
             yield Query(MOVE_LOCKED_SHARE, parameters)
@@ -133,13 +133,13 @@ def change_shares(
             yield Query(MOVE_SHARE if alone else MOVE_LOCKED_SHARE, parameters)
 
 
-def _fit_calls(one: Applying, change: Change) -> Part[None]:
-    """Reserve tool calls where the share alone has no room. Raises BudgetRefused."""
+def _fit_held(one: Applying, change: Change) -> Part[None]:
+    """Spend and reserve where the share alone has no room. Raises BudgetRefused."""
     locked = yield from locked_budget(one.owner, change.at)
     if locked is None:
         return
     less, held = _of(change.released, one.owner), _of(change.held, one.owner)
-    wanted = Wanted(0, held.credits, 0, 0, held.steps)
+    wanted = Wanted(held.tokens, held.credits, 0, 0, held.steps)
     used = change.spent - less
     fits = locked.fits(wanted, used)
     if isinstance(fits, Bound):

@@ -9,7 +9,6 @@ from outlast.model.error import (
     ConversationBusy,
     ConversationNotFound,
     ExecutionNotFound,
-    QuotaExceeded,
     StaleWrite,
     TooManyTurns,
 )
@@ -104,8 +103,7 @@ def _require_budgets(new: NewExecution) -> Part[None]:
     found = yield from budgets_of(new.workspace_id, owners, new.at)
     for budget in found.values():
         if (bound := budget.spent_bound(new.least_output)) is not None:
-            left = None if budget.resets_at is None else -(-(budget.resets_at - new.at) // 1000)
-            raise QuotaExceeded(budget.spends(bound), retry_after=left)
+            raise budget.exceeded(bound, new.at)
 
 
 def _in_its_chat(new: NewExecution) -> Part[NewExecution]:
