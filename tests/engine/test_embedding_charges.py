@@ -102,7 +102,7 @@ async def test_writes_read_their_store_once_for_the_price_and_never_again(
         return await get(self, workspace_id, store_id)
 
     monkeypatch.setattr(Memories, "get", counted)
-    async with database.core(clock=FakeClock(), prices=PRICES) as core:
+    async with database.core(models=NamedModels({}), clock=FakeClock(), prices=PRICES) as core:
         await core.maintenance.hold(EMBED)
         memory, caller = core.services.memory, await owner(core)
         stores = [(await memory.create(caller, "s", embedding=model))[0] for model in (None, MODEL)]

@@ -6,8 +6,8 @@ An older process beside it makes such requests without a reservation.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0027"
-down_revision = "0026"
+revision = "0028"
+down_revision = "0027"
 
 _ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
