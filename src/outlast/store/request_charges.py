@@ -51,7 +51,7 @@ DELETE_RESERVED_REQUEST: Final = Statement(
 )
 LOST_REQUESTS: Final = Statement(
     select(reserved_requests.c.id)
-    .where(reserved_requests.c.at < bindparam("before"))
+    .where(reserved_requests.c.at < bindparam("latest"))
     .order_by(reserved_requests.c.at)
     .limit(bindparam("limit"))
 )
@@ -169,7 +169,7 @@ def _release(charge_id: str, at: int) -> Transaction[bool]:
 
 
 def _lost(before: int, limit: int) -> Transaction[list[str]]:
-    rows = yield Query(LOST_REQUESTS, {"before": before, "limit": limit})
+    rows = yield Query(LOST_REQUESTS, {"latest": before, "limit": limit})
     return TransactionResult([charge_id for (charge_id,) in rows])
 
 
