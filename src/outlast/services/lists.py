@@ -67,6 +67,19 @@ class Lists:
             Hour(at, count, failed) for at, (count, failed) in zip(starts[:-1], counts, strict=True)
         ]
 
+    async def of_agents(
+        self, principal: Principal, agent_ids: Sequence[str], since: int
+    ) -> list[tuple[int, int]]:
+        """Return how many executions of each were created since, and how many of them failed.
+
+        Counts stop at MOST_COUNTED. Raises MissingScope.
+        """
+        principal.require(Scope.EXECUTIONS_READ)
+        first = earliest(EXECUTION, since)
+        return await self._store.executions.counts_of_agents(
+            principal.workspace_id, agent_ids, first, MOST_COUNTED
+        )
+
     async def row(self, principal: Principal, execution_id: str) -> ExecutionView:
         """Return one execution without steps and waits, which are not read.
 

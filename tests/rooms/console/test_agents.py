@@ -1,12 +1,18 @@
 """The agents' pages show what the API shows, and no more."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
-from outlast.model.agent import AgentSpec, Effect, ToolSpec
+from outlast.agents.port import ModelRequest
+from outlast.model.agent import AgentSpec, Effect, Limits, ToolSpec
+from outlast.model.error import ModelRejected
 from outlast.model.workspace import Scope
 from tests.support.api import MakeApi
 from tests.support.console import signed_in
 from tests.support.databases import SQLITE
+from tests.support.models import FakeModel, Reply
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
 SHOP = AgentSpec(
@@ -39,6 +45,39 @@ async def test_an_agent_is_shown_without_what_is_the_operator_s(make_api: MakeAp
         assert hidden not in page + listed
     assert "/console/playground?agent=shop" in page
     assert (await reader.get("/console/agents/nothing")).status_code == 404
+
+
+async def test_an_agent_s_versions_are_compared_with_the_newest(make_api: MakeApi) -> None:
+    api = await make_api(agent=SHOP)
+    reader, path = await signed_in(api), "/console/agents/shop"
+    assert 'id="versions"' not in await reader.page(path)
+    newer = replace(SHOP, instructions="Be <kind>.\nBe quick.", limits=Limits(max_steps=7))
+    await api.core.services.agents.put(api.caller.workspace_id, [(newer, "other")])
+    page = await reader.page(path)
+    assert "Choose an earlier one" in page
+    assert "<ins>" not in page
+    page = await reader.page(f"{path}?version=1")
+    assert re.findall("<(?:ins|del)>(.*?)</", page) == [
+        "Be quick.",
+        "    &#34;steps&#34;: 20,",
+        "    &#34;steps&#34;: 7,",
+    ]
+    assert "operators.module" not in page
+    for odd in ("3", "0", "x"):
+        assert (await reader.get(f"{path}?version={odd}")).status_code == 404
+
+
+async def test_an_agent_s_last_day_is_counted(make_api: MakeApi) -> None:
+    def play(request: ModelRequest) -> Reply:
+        return [ModelRejected()] if "bad" in str(request.messages[-1]) else ["Hello."]
+
+    api = await make_api(FakeModel(play))
+    reader = await signed_in(api)
+    assert "no execution in 24 h" in await reader.page("/console/agents")
+    for text in ("good", "bad"):
+        await api.rested(await api.started(input=text))
+    assert "2 executions in 24 h, 1 failed" in await reader.page("/console/agents/agent")
+    assert "2 executions in 24 h, 1 failed" in await reader.page("/console/agents")
 
 
 async def test_what_the_key_may_not_do_is_not_offered(make_api: MakeApi) -> None:

@@ -1,6 +1,9 @@
 """Usage: the same figures as the API's."""
 
+import csv
 import re
+from decimal import Decimal
+from io import StringIO
 
 import pytest
 
@@ -8,6 +11,7 @@ from outlast.model.charge import Charge
 from outlast.model.consumption import Bucket
 from outlast.model.usage import Usage
 from outlast.rooms.console.render.usage import HEIGHT, WIDTH, bars
+from outlast.rooms.console.routes import usage as routes
 from outlast.store.request_charges import RequestCharge
 from tests.support.api import Api
 from tests.support.console import signed_in
@@ -30,6 +34,25 @@ async def test_the_table_adds_up_to_what_the_api_says(api: Api, span: str, by: s
     assert sum(int(row[1]) for row in cells) == sum(one["inputTokens"] for one in whole)
     if by == "agent":
         assert ">agent<" in rows[0]
+
+
+@pytest.mark.parametrize("by", ["", "agent", "model"])
+async def test_the_csv_adds_up_to_what_the_api_says(
+    api: Api, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        await api.rested(await api.started())
+    (whole,) = (await api.get("/v1/usage?bucket=month")).json()["data"]
+    monkeypatch.setattr(routes, "_MOST", 1)  # a row of each page
+    reader = await signed_in(api)
+    answer = await reader.get(f"/console/usage/csv?range=24h&by={by}")
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["content-disposition"].startswith('attachment; filename="usage-24h')
+    rows = list(csv.DictReader(StringIO(answer.text)))
+    assert sum(int(row["model requests"]) for row in rows) == whole["modelRequests"] == 2
+    assert sum(int(row["tokens out"]) for row in rows) == whole["outputTokens"]
+    assert float(sum(Decimal(row["credits"]) for row in rows)) == whole["credits"] > 0
+    assert {row.get("agent") for row in rows} == ({"agent"} if by == "agent" else {None})
 
 
 @pytest.mark.parametrize(("by", "shown"), [("agent", "no agent"), ("model", "small")])

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import pairwise
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -333,41 +332,3 @@ def _short(rows: Iterable[Row]) -> Iterable[ToolStep]:
             step = step_of(row)
             assert isinstance(step, ToolStep)
             yield step
-
-
-# --- how many there are over time
-
-
-def _counted(*conditions: ColumnElement[bool]) -> Statement:
-    """Count what is between two ids, up to a bound."""
-    found = (
-        select(executions.c.id)
-        .where(
-            executions.c.workspace_id == bindparam("workspace"),
-            *conditions,
-            executions.c.id >= bindparam("from_id"),
-            executions.c.id < bindparam("until_id"),
-        )
-        .limit(bindparam("most"))
-        .subquery("counted")
-    )
-    return Statement(select(func.count()).select_from(found))
-
-
-COUNT_BETWEEN: Final = _counted()
-COUNT_FAILED_BETWEEN: Final = _counted(literal_column("'failed'", Text()) == _SHOWN)
-
-
-def read_counts(
-    workspace_id: str, bounds: Sequence[str], most: int
-) -> Transaction[list[tuple[int, int]]]:
-    """Count the executions, and those that failed, between each two ids; at most `most` each."""
-    spans = [
-        {"workspace": workspace_id, "from_id": first, "until_id": last, "most": most}
-        for first, last in pairwise(bounds)
-    ]
-    all_of = [Query(COUNT_BETWEEN, span) for span in spans]
-    failed = [Query(COUNT_FAILED_BETWEEN, span) for span in spans]
-    answers = yield Together((*all_of, *failed))
-    counts = [int(answer[0][0]) for answer in answers]
-    return TransactionResult(list(zip(counts[: len(spans)], counts[len(spans) :], strict=True)))

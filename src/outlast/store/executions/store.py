@@ -9,6 +9,7 @@ from outlast.store.driver import Driver
 from outlast.store.executions.advance import advance, force_failure
 from outlast.store.executions.below import live_below
 from outlast.store.executions.browsers import read_browser
+from outlast.store.executions.counts import Counts, read_counts, read_counts_of_agents
 from outlast.store.executions.create import cancel_waiting, create
 from outlast.store.executions.deferred import HandlesOfLog, read_handles
 from outlast.store.executions.delete import delete_execution
@@ -16,7 +17,6 @@ from outlast.store.executions.lists import (
     ExecutionFilter,
     Listed,
     ShortSteps,
-    read_counts,
     read_executions,
     read_listed,
     read_short_steps,
@@ -239,11 +239,17 @@ class ExecutionStore:
         """Return a page, newest first, with long values cut; one more if there are more."""
         return await self._driver.read(lambda: read_listed(workspace_id, wanted, page))
 
-    async def counts(
-        self, workspace_id: str, bounds: Sequence[str], most: int
-    ) -> list[tuple[int, int]]:
+    async def counts(self, workspace_id: str, bounds: Sequence[str], most: int) -> Counts:
         """Return how many are between each two ids, and how many of them failed; at most `most`."""
         return await self._driver.read(lambda: read_counts(workspace_id, bounds, most))
+
+    async def counts_of_agents(
+        self, workspace_id: str, agent_ids: Sequence[str], from_id: str, most: int
+    ) -> Counts:
+        """Return how many each agent has from an id on, and how many of them failed."""
+        return await self._driver.read(
+            lambda: read_counts_of_agents(workspace_id, agent_ids, from_id, most)
+        )
 
     async def short_steps(
         self, workspace_id: str, execution_ids: Sequence[str]

@@ -1,9 +1,11 @@
 """View models of agents: what their users may know, as in the API."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from outlast.model.agent import Agent, Effect, ToolSpec, shown_model
+from outlast.rooms.console.render.lines import Line, differing, json_lines
+from outlast.services.lists import MOST_COUNTED
 
 _EFFECTS: Final = {
     Effect.READ_ONLY: "reads only",
@@ -41,6 +43,39 @@ class ShownAgent:
     state: str
     """in use, paused or retired."""
     is_code: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What an agent has done in the last 24 hours."""
+
+    count: int
+    failed: int
+    credits: int
+
+    def __str__(self) -> str:
+        if not self.count:
+            return "no execution in 24 h"
+        failed = f", {_bounded(self.failed)} failed" if self.failed else ""
+        several = "" if self.count == 1 else "s"
+        return f"{_bounded(self.count)} execution{several} in 24 h{failed}"
+
+
+def _bounded(count: int) -> str:
+    return f"{count:,}" if count < MOST_COUNTED else f"{MOST_COUNTED:,}+"
+
+
+def changes(before: Agent, after: Agent) -> tuple[list[Line], bool]:
+    """Return the lines in which two versions differ, and whether there are more."""
+    return differing(_lines(before), _lines(after))
+
+
+def _lines(agent: Agent) -> list[str]:
+    shown = asdict(shown_agent(agent))
+    for name in ("id", "version", "updated_at", "state"):
+        del shown[name]
+    instructions: str = shown.pop("instructions")
+    return [*instructions.splitlines(), *json_lines(shown)]
 
 
 def shown_agent(agent: Agent) -> ShownAgent:

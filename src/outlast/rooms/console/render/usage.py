@@ -1,8 +1,11 @@
 """View models of usage: bars as numbers of an SVG, rows of a table."""
 
+import csv
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from io import StringIO
 from typing import Final
 
 from outlast.model.agent import shown_model
@@ -15,6 +18,7 @@ WIDTH: Final = 720
 HEIGHT: Final = 120
 _GAP: Final = 2
 _MOST: Final = 400
+_NUMBERS: Final = ("model requests", "tool calls", "tokens in", "tokens out", "credits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def table(rows: Sequence[Consumption], bucket: Bucket) -> list[UsageRow]:
     return [
         UsageRow(
             _when(row.start, bucket),
-            row.name or (short_id(row.group) if "_" in row.group else shown_model(row.group)),
+            _group(row),
             row.model_requests,
             row.input_tokens,
             row.output_tokens,
@@ -88,6 +92,24 @@ def table(rows: Sequence[Consumption], bucket: Bucket) -> list[UsageRow]:
         )
         for row in reversed(rows)
     ]
+
+
+def _group(row: Consumption) -> str:
+    return row.name or (short_id(row.group) if "_" in row.group else shown_model(row.group))
+
+
+def lines_of_csv(rows: Sequence[Consumption], bucket: Bucket, by: str) -> str:
+    """Return the rows as CSV, in their order, with a line of names."""
+    text = StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(["time", *([by] if by else []), *_NUMBERS])
+    for row in rows:
+        group = [_group(row)] if by else []
+        numbers = [row.model_requests, row.tool_calls, row.input_tokens, row.output_tokens]
+        lines.writerow(
+            [_when(row.start, bucket), *group, *numbers, f"{Decimal(row.credits).scaleb(-9):f}"]
+        )
+    return text.getvalue()
 
 
 def _when(at: int, bucket: Bucket) -> str:

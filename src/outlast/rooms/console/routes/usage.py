@@ -1,20 +1,22 @@
 """What the workspace has used: bars over time, and a table of the same."""
 
+from dataclasses import replace
 from typing import Final
 
 from starlette.responses import Response
 
 from outlast.http.call import Call
-from outlast.model.consumption import Bucket, Grouping
+from outlast.model.consumption import Bucket, Consumption, Grouping
 from outlast.model.workspace import Scope
 from outlast.rooms.console.render.page import page
-from outlast.rooms.console.render.usage import bars, table
+from outlast.rooms.console.render.usage import bars, lines_of_csv, table
 from outlast.rooms.console.routes.endpoints import page_at
 from outlast.services.all import Services
 from outlast.services.usage import UsageRequest
 
 _HOUR: Final = 60 * 60 * 1000
 _MOST: Final = 300
+_MOST_LINES: Final = 10_000
 RANGES: Final = {
     "24h": ("24 hours", 24 * _HOUR, Bucket.HOUR),
     "7d": ("7 days", 7 * 24 * _HOUR, Bucket.DAY),
@@ -26,13 +28,8 @@ RANGES: Final = {
 
 async def usage(call: Call, services: Services) -> Response:
     """Tokens and credits, in all or by agent, model or key."""
-    name = call.query_params.get("range", "")
-    name = name if name in RANGES else "7d"
-    _, millis, bucket = RANGES[name]
-    given = call.query_params.get("by", "")
-    by = Grouping(given) if given in set(Grouping) - {Grouping.CONVERSATION} else None
-    end = services.clock.now() + 1
-    request = UsageRequest(end - millis, end, bucket, by, _MOST)
+    name, request = _wanted(call, services)
+    by, bucket = request.grouping, request.bucket
     found = await services.usage.page(call.principal, request)
     return page(
         call,
@@ -47,4 +44,38 @@ async def usage(call: Call, services: Services) -> Response:
     )
 
 
-PAGES: Final = (page_at("/usage", usage, "Usage", scope=Scope.EXECUTIONS_READ),)
+async def usage_as_csv(call: Call, services: Services) -> Response:
+    """The same as lines of CSV, the oldest first; all of them, up to a bound."""
+    name, request = _wanted(call, services)
+    rows: list[Consumption] = []
+    while len(rows) < _MOST_LINES:
+        found = await services.usage.page(call.principal, request)
+        rows += found.rows
+        if not found.has_more:
+            break
+        last = found.rows[-1]
+        request = replace(request, after=last.start, behind=last.group)
+    by = "" if request.grouping is None else request.grouping.value
+    file = f"usage-{name}-{by}.csv" if by else f"usage-{name}.csv"
+    return Response(
+        lines_of_csv(rows, request.bucket, by),
+        media_type="text/csv",
+        headers={"Content-Disposition": f'attachment; filename="{file}"'},
+    )
+
+
+def _wanted(call: Call, services: Services) -> tuple[str, UsageRequest]:
+    """Return the name of the time, and what the address wants to know of it."""
+    name = call.query_params.get("range", "")
+    name = name if name in RANGES else "7d"
+    _, millis, bucket = RANGES[name]
+    given = call.query_params.get("by", "")
+    by = Grouping(given) if given in set(Grouping) - {Grouping.CONVERSATION} else None
+    end = services.clock.now() + 1
+    return name, UsageRequest(end - millis, end, bucket, by, _MOST)
+
+
+PAGES: Final = (
+    page_at("/usage", usage, "Usage", scope=Scope.EXECUTIONS_READ),
+    page_at("/usage/csv", usage_as_csv, "UsageAsCsv", scope=Scope.EXECUTIONS_READ),
+)
