@@ -1,6 +1,8 @@
 """Input that MCP servers request during calls, answered by a person, over a real `kill -9`."""
 
 import asyncio
+import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from tests.support.databases import Database
 from tests.support.mcp_servers import ASKING, SdkServer, noted, sdk_server, until_noted
 from tests.support.mcp_tasks import TaskServer
 from tests.support.processes import API_KEY, ServerProcess
+from tests.support.python_process import PythonProcess
 from tests.support.waiting import until, until_found
 
 pytestmark = pytest.mark.anyio
@@ -153,22 +156,19 @@ async def test_a_call_that_ended_for_input_goes_on_with_the_answers_whoever_died
 async def test_a_person_answers_by_the_command_line(
     server: ServerProcess, new: SdkServer, tmp_path: Path
 ) -> None:
-    environment = {
-        "HOME": str(tmp_path),
-        "OUTLAST_API_KEY": API_KEY,
-        "OUTLAST_PORT": str(server.port),
-    }
+    place = {"HOME": str(tmp_path), "OUTLAST_API_KEY": API_KEY, "OUTLAST_PORT": str(server.port)}
 
-    async def given(*arguments: str) -> tuple[int | None, str, str]:
-        command = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "outlast", "executions", *arguments),
-            env=environment,
+    async def given(*arguments: str) -> tuple[int, str, str]:
+        with PythonProcess(
+            [sys.executable, "-m", "outlast", "executions", *arguments],
+            env=os.environ | place,
             cwd=tmp_path,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await command.communicate()
-        return command.returncode, out.decode(), err.decode()
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as command:
+            out, err = await asyncio.to_thread(command.communicate)
+        return command.returncode, out, err
 
     accepted, declined, cancelled = [await server.background("shipper", "ship") for _ in range(3)]
     for one in (accepted, declined, cancelled):
