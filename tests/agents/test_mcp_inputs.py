@@ -247,3 +247,20 @@ async def test_the_input_of_a_call_below_is_shown_and_given_at_the_root_in_both_
     assert '"message":"Which street?"' in ui
     plain = (await client.get(f"/run/api/executions/{run}/stream?format=openai")).text
     assert plain.count("data-input-request") == 2
+
+
+async def test_a_chat_sees_the_same_frames_live_and_in_a_replay(client: httpx2.AsyncClient) -> None:
+    run = await start(client, "plain", "ship")
+    pending = await until_input(client, run)
+    chat = f"/run/api/executions/{run}/stream?format=ui"
+    following = asyncio.create_task(client.get(chat))
+
+    async def follows() -> bool | None:
+        return "outlast_followers 1.0" in (await client.get("/metrics")).text or None
+
+    await until_found(follows)
+    await give(client, run, pending, accept(street="High"))
+    await give(client, run, await until_input(client, run, street=False), accept(kilos=3))
+    live, replay = (await following).text, (await client.get(chat)).text
+    assert live == replay
+    assert "tool-output-available" in live

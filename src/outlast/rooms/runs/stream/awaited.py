@@ -49,8 +49,8 @@ class Awaited:
                 self.answered.discard(call_id)
             case ClientCallAnswered(tool_call_id=call_id):
                 self._calls.pop(call_id, None)
-                self._approvals.pop(call_id, None)
-                self.answered.add(call_id)
+                if self._approvals.pop(call_id, None) is None:  # not input for a call of ours
+                    self.answered.add(call_id)
             case ExecutionResumed():
                 for waiting in (self._approvals, self._calls):
                     for call_id in [one for one, step in waiting.items() if event.voids(step)]:
