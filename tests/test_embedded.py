@@ -134,7 +134,7 @@ async def test_an_agents_file_and_settings_are_read_as_serve_reads_them(folder: 
     server = outlast.asgi(concurrency=3)
     assert (server.core.settings.concurrency, server.core.settings.data_dir) == (3, Path("here"))
     async with server.lifespan():
-        found = await server.core.services.keys.workspace("default")
+        found = await server.core.services.workspaces.put("default")
         agents = await server.core.store.agents.page(found.id, Page(10))
         assert [agent.spec.name for agent in agents] == ["a"]
     with pytest.raises(Misconfigured, match="there is no such file"):

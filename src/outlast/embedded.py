@@ -90,7 +90,7 @@ class Embedded:
         check(core, self._loaded, worker=True, strict=False)
         await core.open()
         try:
-            key = await first_key(settings, core.services.keys)
+            key = await first_key(settings, core.services.keys, core.services.workspaces)
             if key.made:
                 logger.info("key.made", file=str(settings.key_file))
             await put_agents(core, key.workspace, self._loaded)

@@ -43,7 +43,7 @@ from outlast.model.clock import Clock, SystemClock
 from outlast.model.error import Misconfigured
 from outlast.model.ids import from_uuid
 from outlast.model.workspace import Principal, Scope
-from outlast.services.keys import DEFAULT_WORKSPACE
+from outlast.services.workspaces import DEFAULT_WORKSPACE
 from outlast.settings import Settings
 from outlast.store.driver import Driver
 from outlast.store.store import Store
@@ -179,7 +179,7 @@ async def core_on(
 
 async def owner(core: Core, workspace: str = DEFAULT_WORKSPACE) -> Principal:
     """Return a principal with all scopes in a workspace, which is created if necessary."""
-    made = await core.services.keys.workspace(workspace)
+    made = await core.services.workspaces.put(workspace)
     key = await core.services.keys.create(made.id, "owner")
     return Principal(key.key.id, made.id, frozenset(Scope))
 

@@ -51,7 +51,7 @@ async def exists(server: EngineHarness, conversation_id: str) -> bool:
 
 
 async def plan(server: EngineHarness, plan: Plan, days: int | None = None) -> None:
-    await server.core.store.keys.set_plan(server.caller.workspace_id, plan, days)
+    await server.core.store.workspaces.set_plan(server.caller.workspace_id, plan, days)
 
 
 async def purged(server: EngineHarness) -> int:

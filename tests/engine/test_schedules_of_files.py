@@ -31,7 +31,7 @@ def file_of(*schedules: dict[str, Any] | None) -> LoadedAgents:
 
 async def put(core: Core, caller: Principal, loaded: LoadedAgents) -> list[Schedule]:
     """As a server's start does; the schedules that there are then, oldest first."""
-    workspace = await core.services.keys.workspace("default")
+    workspace = await core.services.workspaces.put("default")
     await put_agents(core, workspace, loaded)
     await retire_agents(core, workspace, loaded)
     found, _ = await core.services.schedules.page(caller, None, Page(10))

@@ -40,7 +40,7 @@ async def make_api(database: Database) -> AsyncIterator[MakeApi]:
                 )
             )
             keys = core.services.keys
-            workspace = await keys.workspace("default")
+            workspace = await core.services.workspaces.put("default")
             made_key = await keys.create(workspace.id, "owner", scopes)
             caller = Principal(made_key.key.id, workspace.id, scopes)
             await core.services.agents.put(workspace.id, [(agent or spec(), "1")])

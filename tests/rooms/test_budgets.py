@@ -125,7 +125,7 @@ async def test_a_reader_sees_budgets_and_does_not_set_them(house: Api) -> None:
             method, "/v1/budgets/workspace", json={"maxTokens": 1}, headers=by
         )
         assert refused(answer) == (403, "insufficient_scope")
-    other = await house.core.services.keys.workspace("other")
+    other = await house.core.services.workspaces.put("other")
     stranger = await house.core.services.keys.create(other.id, "stranger")
     by = {"Authorization": f"Bearer {stranger.secret}"}
     gone = await house.client.get(f"/v1/budgets/{house.caller.workspace_id}", headers=by)

@@ -126,7 +126,9 @@ async def test_a_key_of_another_workspace_or_without_the_scope_gives_no_result(
 ) -> None:
     api, run = await suspended(make_api)
     keys = api.core.services.keys
-    other = await keys.create((await keys.workspace("other")).id, "other", frozenset(Scope))
+    other = await keys.create(
+        (await api.core.services.workspaces.put("other")).id, "other", frozenset(Scope)
+    )
     reader = await keys.create(
         api.caller.workspace_id, "reader", frozenset({Scope.EXECUTIONS_READ, Scope.APPROVALS_WRITE})
     )

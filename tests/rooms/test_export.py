@@ -100,6 +100,6 @@ async def test_the_client_yields_an_export_and_knows_a_whole_one(
 async def test_another_workspaces_conversation_is_not_exported(api: Api) -> None:
     talk = (await api.execute({"input": "one"})).json()["conversationId"]
     keys = api.core.services.keys
-    other = await keys.workspace("other")
+    other = await api.core.services.workspaces.put("other")
     api.client.headers["authorization"] = (await keys.create(other.id, "theirs")).secret
     assert (await api.get(f"/v1/conversations/{talk}/export")).status_code == 404

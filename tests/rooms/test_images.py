@@ -70,7 +70,7 @@ async def test_a_foreign_key_and_one_without_the_scope_do_not_see_it(make_api: M
     answer = (await api.execute({"input": "Draw"})).json()
     path = f"/v1/executions/{answer['id']}/images/{answer['toolCalls'][0]['images'][0]['id']}"
     keys = api.core.services.keys
-    foreign = await keys.workspace("other")
+    foreign = await api.core.services.workspaces.put("other")
     for workspace_id, scopes, status in (
         (foreign.id, frozenset(Scope), 404),
         (api.caller.workspace_id, frozenset({Scope.AGENTS_EXECUTE}), 403),

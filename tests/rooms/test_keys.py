@@ -214,7 +214,7 @@ async def test_a_key_may_revoke_itself(api: Api) -> None:
 
 async def test_keys_of_another_workspace_are_not_there(api: Api) -> None:
     key = await made(api)
-    other = await api.core.services.keys.workspace("other")
+    other = await api.core.services.workspaces.put("other")
     stranger = await key_of(api, *Scope, workspace=other.id)
     one = f"{PATH}/{key['id']}"
     for method in ("GET", "DELETE"):
@@ -346,7 +346,7 @@ async def test_a_key_says_to_some_minutes_when_it_was_last_used(api: Api) -> Non
 
 async def test_a_server_that_leaves_notes_which_keys_were_used(database: Database) -> None:
     async with database.core(models=NamedModels({})) as core:
-        workspace = await core.services.keys.workspace("default")
+        workspace = await core.services.workspaces.put("default")
         key = await core.services.keys.create(workspace.id, "some")
         await core.services.keys.authenticate(key.secret)
     ((at,),) = database.rows(f"SELECT last_used_at FROM keys WHERE id = '{key.key.id}'")

@@ -207,7 +207,7 @@ async def test_a_scope_that_is_missing_is_403(make_api: MakeApi) -> None:
 async def test_another_workspace_does_not_see_it(api: Api) -> None:
     execution = (await api.execute({"input": "Hi"})).json()
     keys = api.core.services.keys
-    other = await keys.workspace("other")
+    other = await api.core.services.workspaces.put("other")
     api.client.headers["authorization"] = (await keys.create(other.id, "theirs")).secret
     assert (await api.get(f"/v1/executions/{execution['id']}")).status_code == 404
     assert (await api.get(f"/v1/executions/{execution['id']}/stream")).status_code == 404

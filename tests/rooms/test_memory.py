@@ -233,7 +233,7 @@ async def test_a_search_is_bounded(api: Api) -> None:
 async def test_a_store_of_another_workspace_is_not_there(api: Api) -> None:
     store = await made(api)
     await put(api, store, "k", "x")
-    other = await api.core.services.keys.workspace("other")
+    other = await api.core.services.workspaces.put("other")
     headers = await by(api, *Scope, workspace=other.id)
     for method, path, body in (
         ("GET", store, None),
@@ -276,10 +276,10 @@ async def test_a_store_holds_what_the_plan_of_its_workspace_allows(make_api: Mak
         assert refusal(refused) == (409, "memory_store_full", None)
         assert "the plan starter allows" in refused.json()["error"]["message"]
     assert (await put(api, store, "a", "1")).status_code == 200
-    await api.core.store.keys.set_plan(api.caller.workspace_id, Plan.PROFESSIONAL, None)
+    await api.core.store.workspaces.set_plan(api.caller.workspace_id, Plan.PROFESSIONAL, None)
     assert (await put(api, store, "c", "1234567890")).status_code == 201
     assert refusal(await put(api, store, "d", ""))[1] == "memory_store_full"
-    await api.core.store.keys.set_plan(api.caller.workspace_id, Plan.STARTER, None)
+    await api.core.store.workspaces.set_plan(api.caller.workspace_id, Plan.STARTER, None)
     assert (await put(api, store, "c", "123456789")).status_code == 200
     assert refusal(await put(api, store, "c", "1234567890"))[1] == "memory_store_full"
 
@@ -316,7 +316,7 @@ async def test_an_execution_and_a_schedule_have_eight_stores_and_no_ninth(api: A
 
 async def test_stores_that_an_execution_cannot_have_are_named_by_their_place(api: Api) -> None:
     store = (await made(api)).removeprefix(f"{PATH}/")
-    other = await api.core.services.keys.workspace("other")
+    other = await api.core.services.workspaces.put("other")
     headers = await by(api, *Scope, workspace=other.id)
     created = await api.client.post(PATH, json={"name": "theirs"}, headers=headers)
     foreign = created.json()["id"]
@@ -384,7 +384,7 @@ async def test_a_store_with_an_embedding_model_is_searched_in_three_modes(
 
 
 async def other_workspace(api: Api) -> str:
-    return (await api.core.services.keys.workspace("others")).id
+    return (await api.core.services.workspaces.put("others")).id
 
 
 @pytest.mark.parametrize("embedding", ["", "small", "nowhere:small", "local:gpt", "x" * 256, 5])

@@ -122,7 +122,7 @@ async def test_a_change_sets_what_is_sent_and_nothing_else(
 async def test_another_workspaces_schedule_is_not_there(api: Api, method: str, path: str) -> None:
     own = await made(api)
     services = api.core.services
-    other = await services.keys.workspace("other")
+    other = await services.workspaces.put("other")
     key = (await services.keys.create(other.id, "key")).secret
     for schedule_id in (own["id"], GONE, "none"):
         answer = await api.client.request(

@@ -235,7 +235,7 @@ async def test_a_deleted_execution_stays_counted_and_names_its_agent(
 async def test_a_workspace_sees_its_own_usage_alone(shop: Api, clock: FakeClock) -> None:
     await some_days(shop, clock, 1)
     await add_up(shop)
-    stranger = await shop.core.services.keys.workspace("strangers")
+    stranger = await shop.core.services.workspaces.put("strangers")
     key = await shop.core.services.keys.create(stranger.id, "theirs")
     answer = await shop.client.get(
         "/v1/usage", params=ALL, headers={"Authorization": f"Bearer {key.secret}"}

@@ -62,7 +62,7 @@ async def start_with(
 async def test_an_agent_that_its_file_no_longer_names_is_retired_and_still_found(
     store: Store, alone: bool
 ) -> None:
-    await store.keys.put_workspace(Workspace(WORKSPACE, "acme", 1))
+    await store.workspaces.put(Workspace(WORKSPACE, "acme", 1))
     assert await start_with(store, "a.yaml", "d1", {"old", "kept"}, alone=alone) == []
     assert await start_with(store, "a.yaml", "d2", {"new", "kept"}, alone=alone) == ["old"]
     assert await names_in_use(store) == {"new", "kept"}
@@ -83,7 +83,7 @@ async def test_an_agent_that_its_file_no_longer_names_is_retired_and_still_found
 async def test_a_server_of_an_older_deployment_that_starts_late_retires_nothing(
     store: Store,
 ) -> None:
-    await store.keys.put_workspace(Workspace(WORKSPACE, "acme", 1))
+    await store.workspaces.put(Workspace(WORKSPACE, "acme", 1))
     await start_with(store, "a.yaml", "d1", {"old", "kept"}, alone=False)
     assert await start_with(store, "a.yaml", "d2", {"new", "kept"}, alone=False) == ["old"]
     assert await start_with(store, "a.yaml", "d1", {"old", "kept"}, alone=False) == []
@@ -93,7 +93,7 @@ async def test_a_server_of_an_older_deployment_that_starts_late_retires_nothing(
 async def test_a_file_retires_nothing_of_another_file_unless_the_server_is_alone(
     store: Store,
 ) -> None:
-    await store.keys.put_workspace(Workspace(WORKSPACE, "acme", 1))
+    await store.workspaces.put(Workspace(WORKSPACE, "acme", 1))
     await start_with(store, "shop.yaml", "d1", {"shop"}, alone=False)
     assert await start_with(store, "bank.yaml", "d2", {"bank"}, alone=False) == []
     assert await start_with(store, "bank.yaml", "d2", {"bank"}, alone=True) == ["shop"]
@@ -103,11 +103,11 @@ async def test_a_file_retires_nothing_of_another_file_unless_the_server_is_alone
 
 async def test_a_key_is_found_by_its_hash_until_it_is_replaced(store: Store) -> None:
     workspace = Workspace(WORKSPACE, "acme", 1, Plan.PROFESSIONAL)
-    assert await store.keys.put_workspace(workspace) == workspace
-    assert await store.keys.put_workspace(Workspace(OTHER, "acme", 2)) == workspace
-    assert await store.keys.workspace_named("acme") == workspace
+    assert await store.workspaces.put(workspace) == workspace
+    assert await store.workspaces.put(Workspace(OTHER, "acme", 2)) == workspace
+    assert await store.workspaces.named("acme") == workspace
     with pytest.raises(NotFound):
-        await store.keys.workspace_named("other")
+        await store.workspaces.named("other")
     key = ApiKey("key_1", WORKSPACE, "k", frozenset({Scope.AGENTS_READ}), 1, "agt_1", 99)
     await store.keys.put(key, "hash")
     assert await store.keys.by_hash("hash") == key

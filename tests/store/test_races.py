@@ -92,7 +92,7 @@ async def test_one_idempotency_key_makes_one_execution(
 
 async def test_one_name_makes_one_workspace(stores: Stores) -> None:
     made = await asyncio.gather(
-        *(stores[n % 2].keys.put_workspace(Workspace(f"ws_{n}", "acme", 1)) for n in range(20))
+        *(stores[n % 2].workspaces.put(Workspace(f"ws_{n}", "acme", 1)) for n in range(20))
     )
     assert len({one.id for one in made}) == 1
 

@@ -126,7 +126,7 @@ async def test_a_database_that_breaks_under_the_server_answers_503_and_is_not_re
         tries = (
             ended(store, clock, "words"),
             store.executions.unfinished("", 500),
-            store.keys.workspaces(),
+            store.workspaces.all(),
         )
         answers = await asyncio.gather(*tries, return_exceptions=True)
         errors = {type(answer) for answer in answers if isinstance(answer, BaseException)}

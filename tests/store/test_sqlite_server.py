@@ -31,7 +31,7 @@ async def house_in(folder: Path, actor: FakeModel, clock: FakeClock) -> AsyncIte
         clock=clock,
         drain_seconds=1,
     ) as core:
-        workspace = await core.services.keys.workspace("default")
+        workspace = await core.services.workspaces.put("default")
         key = await core.services.keys.create(workspace.id, "owner", frozenset(Scope))
         await core.services.agents.put(workspace.id, [(spec(), "1")])
         caller = Principal(key.key.id, workspace.id, frozenset(Scope))

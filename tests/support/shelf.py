@@ -52,6 +52,6 @@ class Shelf:
 async def shelf_of(store: Store, clock: FakeClock, **more: Any) -> Shelf:
     now = clock.now()
     made = MemoryStore(clock.new_id(MEMORY), WORKSPACE, "notes", now, now, **more)
-    await store.keys.put_workspace(Workspace(WORKSPACE, "a", now))
+    await store.workspaces.put(Workspace(WORKSPACE, "a", now))
     await store.memories.create(made)
     return Shelf(store, clock, made)

@@ -13,8 +13,8 @@ from sqlalchemy import bindparam, func, select
 from outlast.model.error import Conflict
 from outlast.model.workspace import Workspace
 from outlast.store.driver import PING, Query, Statement, Transaction, TransactionResult
-from outlast.store.keys import put_workspace, workspace_named
 from outlast.store.sqlite import SqliteDriver, connection
+from outlast.store.workspaces import put_workspace, workspace_named
 from outlast.testing import FakeClock
 from tests.support.waiting import BOUND
 

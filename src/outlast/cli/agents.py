@@ -96,7 +96,7 @@ async def _retire(chosen: Settings, workspace: str, agent: str, *, retired: bool
     from outlast.cli.state import opened
 
     async with opened(chosen, make=False) as state:
-        owner = await state.keys.workspace_named(workspace)
+        owner = await state.workspaces.named(workspace)
         found = await state.store.agents.get(owner.id, agent)
         at = state.clock.now() if retired else None
         await state.store.agents.retire(owner.id, found.id, at)
@@ -108,7 +108,7 @@ async def _agents(chosen: Settings, workspace: str, *, everything: bool) -> list
     from outlast.store.page import Page
 
     async with opened(chosen, make=False) as state:
-        owner = await state.keys.workspace_named(workspace)
+        owner = await state.workspaces.named(workspace)
         found: list[Agent] = []
         while True:
             after = found[-1].id if found else None

@@ -11,7 +11,7 @@ from outlast.engine.dispatch.procrastinate.queue import Queue
 from outlast.model.clock import Clock
 from outlast.model.error import NotFound, OutlastError
 from outlast.model.spec_json import spec_digest
-from outlast.services.keys import DEFAULT_WORKSPACE
+from outlast.services.workspaces import DEFAULT_WORKSPACE
 from outlast.settings import Settings
 from outlast.store.driver import Driver
 from outlast.store.leases import Lease, Leases
@@ -141,7 +141,7 @@ async def _versions(store: Store, loaded: LoadedAgents) -> Finding:
 async def _digest(store: Store, name: str) -> str | None:
     """Return the digest of an agent's newest version in the default workspace; None if unknown."""
     try:
-        workspace = await store.keys.workspace_named(DEFAULT_WORKSPACE)
+        workspace = await store.workspaces.named(DEFAULT_WORKSPACE)
         return spec_digest((await store.agents.get(workspace.id, name)).spec)
     except NotFound:
         return None

@@ -144,7 +144,7 @@ async def _list_database(chosen: Settings, filters: dict[str, Any]) -> dict[str,
 
     status, after, limit = filters["status"], filters["after"], filters["limit"]
     async with opened(chosen, make=False) as state:
-        workspace_id = await workspace_of(chosen, state.keys)
+        workspace_id = await workspace_of(chosen, state)
         agent_id = None
         if filters["agentId"] is not None:
             agent_id = (await state.store.agents.get(workspace_id, filters["agentId"])).id
@@ -173,7 +173,7 @@ async def _show_database(chosen: Settings, execution_id: str) -> dict[str, Any]:
 
     found = parse(EXECUTION, execution_id)
     async with opened(chosen, make=False) as state:
-        workspace_id = await workspace_of(chosen, state.keys)
+        workspace_id = await workspace_of(chosen, state)
         execution = await state.store.executions.get(workspace_id, found)
         return dict(render.execution(await _view(state.store, execution)))
 

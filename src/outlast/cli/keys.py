@@ -104,9 +104,9 @@ async def _create_key(
         if expires_at is not None and expires_at <= state.clock.now():
             raise InvalidRequest("--expires is in the past.")
         if workspace == DEFAULT:
-            owner = await state.keys.workspace(DEFAULT)
+            owner = await state.workspaces.put(DEFAULT)
         else:
-            owner = await state.keys.workspace_named(workspace)
+            owner = await state.workspaces.named(workspace)
         agent_id = None if agent is None else (await state.store.agents.get(owner.id, agent)).id
         made = await state.keys.create(
             owner.id, name, scopes, agent_id=agent_id, expires_at=expires_at
@@ -119,7 +119,7 @@ async def _keys(chosen: Settings, workspace: str) -> tuple[list[ApiKey], int]:
     from outlast.cli.state import opened
 
     async with opened(chosen, make=False) as state:
-        owner = await state.keys.workspace_named(workspace)
+        owner = await state.workspaces.named(workspace)
         return await state.keys.of_workspace(owner.id), state.clock.now()
 
 
@@ -127,7 +127,7 @@ async def _revoke(chosen: Settings, workspace: str, key_id: str) -> None:
     from outlast.cli.state import opened
 
     async with opened(chosen, make=False) as state:
-        owner = await state.keys.workspace_named(workspace)
+        owner = await state.workspaces.named(workspace)
         await state.keys.revoke(owner.id, key_id)
 
 

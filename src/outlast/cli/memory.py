@@ -262,7 +262,7 @@ async def _database(chosen: Settings) -> "AsyncIterator[MemoryDatabase]":
     from outlast.cli.state import opened, workspace_of
 
     async with opened(chosen, make=False) as state:
-        workspace_id = await workspace_of(chosen, state.keys)
+        workspace_id = await workspace_of(chosen, state)
         embedders = Embedders(state.clock, chosen.data_dir, providers=chosen.providers)
         models = ModelCatalogue(state.clock, chosen.data_dir, providers=chosen.providers)
         prices = PriceList(chosen.prices, models, state.clock)

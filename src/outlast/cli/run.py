@@ -82,7 +82,7 @@ async def _run(settings: Settings, request: RunRequest) -> int:
         await core.tools.close()
         return await _run_there(settings, request)
     try:
-        key = await first_key(settings, core.services.keys)
+        key = await first_key(settings, core.services.keys, core.services.workspaces)
         if key.principal is None:
             raise Misconfigured(
                 f"The key in {settings.key_file} is revoked. Remove the file for a new one."

@@ -178,7 +178,7 @@ async def _list(chosen: Settings, filters: dict[str, Any]) -> dict[str, Any]:
 
     agent, after, limit = filters["agentId"], filters["after"], filters["limit"]
     async with opened(chosen, make=False) as state:
-        workspace_id = await workspace_of(chosen, state.keys)
+        workspace_id = await workspace_of(chosen, state)
         agent_id = None
         if agent is not None:
             agent_id = (await state.store.agents.get(workspace_id, agent)).id
@@ -195,7 +195,7 @@ async def _show(chosen: Settings, schedule_id: str) -> dict[str, Any]:
     from outlast.store.page import Page
 
     async with opened(chosen, make=False) as state:
-        workspace_id = await workspace_of(chosen, state.keys)
+        workspace_id = await workspace_of(chosen, state)
         store = state.store.schedules
         found = await store.get(workspace_id, parse(SCHEDULE, schedule_id))
         runs = await store.runs(found.id, Page(_RUNS))

@@ -176,7 +176,7 @@ async def _serve(
     await core.open()
     try:
         with _listen(settings) as listener:
-            key = await first_key(settings, core.services.keys)
+            key = await first_key(settings, core.services.keys, core.services.workspaces)
             agents = await put_agents(core, key.workspace, loaded)
             await retire_agents(core, key.workspace, loaded)
             await core.start()

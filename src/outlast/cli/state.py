@@ -12,7 +12,8 @@ from outlast.model.clock import Clock, SystemClock
 from outlast.model.error import Misconfigured, Unauthenticated
 from outlast.model.workspace import Principal, Workspace
 from outlast.services.agents import Agents
-from outlast.services.keys import DEFAULT_WORKSPACE, Keys
+from outlast.services.keys import Keys
+from outlast.services.workspaces import DEFAULT_WORKSPACE, Workspaces
 from outlast.settings import Settings
 from outlast.store.migrations import sqlite_version
 from outlast.store.schema import HEAD
@@ -25,6 +26,7 @@ class Opened:
 
     store: Store
     keys: Keys
+    workspaces: Workspaces
     agents: Agents
     clock: Clock
 
@@ -49,8 +51,9 @@ async def opened(settings: Settings, *, make: bool = True) -> AsyncIterator[Open
     store = Store.over(driver_of(settings, exclusive=False), settings.plans)
     await store.open()
     try:
-        keys = Keys(store.keys, clock, settings.plans.default)
-        yield Opened(store, keys, Agents(store.agents, clock), clock)
+        keys = Keys(store.keys, clock)
+        workspaces = Workspaces(store.workspaces, clock, settings.plans.default)
+        yield Opened(store, keys, workspaces, Agents(store.agents, clock), clock)
     finally:
         await store.close()
 
@@ -98,13 +101,13 @@ class FirstKey:
     """Its principal; None if it was revoked or has expired."""
 
 
-async def first_key(settings: Settings, keys: Keys) -> FirstKey:
+async def first_key(settings: Settings, keys: Keys, workspaces: Workspaces) -> FirstKey:
     """Return the default workspace's key: OUTLAST_API_KEY, else the key file's, else a new one.
 
     A revoked key of a key file stays revoked; a start without a key file counts as the first.
     Raises Misconfigured if the key file cannot be read or written.
     """
-    workspace = await keys.workspace(DEFAULT_WORKSPACE)
+    workspace = await workspaces.put(DEFAULT_WORKSPACE)
     secret = settings.api_key or stored_key(settings)
     if not secret:
         secret = (await keys.create(workspace.id, "first")).secret
@@ -144,10 +147,10 @@ def _keep(file: Path, secret: str) -> None:
         raise Misconfigured(f"The key file {file} cannot be written: {error}") from error
 
 
-async def workspace_of(settings: Settings, keys: Keys) -> str:
+async def workspace_of(settings: Settings, state: Opened) -> str:
     """Return the workspace of the operator's key; without a key the default one."""
     secret = settings.api_key or stored_key(settings)
     if secret:
         with suppress(Unauthenticated):
-            return (await keys.authenticate(secret)).workspace_id
-    return (await keys.workspace_named(DEFAULT_WORKSPACE)).id
+            return (await state.keys.authenticate(secret)).workspace_id
+    return (await state.workspaces.named(DEFAULT_WORKSPACE)).id

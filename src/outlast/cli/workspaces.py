@@ -81,14 +81,14 @@ async def _create(chosen: Settings, name: str, plan: Plan | None) -> Workspace:
     from outlast.cli.state import opened
 
     async with opened(chosen) as state:
-        return await state.keys.workspace(name, plan)
+        return await state.workspaces.put(name, plan)
 
 
 async def _all(chosen: Settings) -> list[Workspace]:
     from outlast.cli.state import opened
 
     async with opened(chosen, make=False) as state:
-        return await state.keys.workspaces()
+        return await state.workspaces.all()
 
 
 async def _set_plan(
@@ -98,7 +98,7 @@ async def _set_plan(
     from outlast.cli.state import opened
 
     async with opened(chosen, make=False) as state:
-        before = await state.keys.workspace_named(name)
+        before = await state.workspaces.named(name)
         after = replace(before, plan=plan, retention_days=retention_days)
         days, known = chosen.plans.days_of(after), chosen.plans.days[plan]
         if retention_days is not None and known is not None and retention_days > known:
@@ -113,7 +113,7 @@ async def _set_plan(
                     f"{due} {many} of {name}, inactive for {days} days or longer, would be deleted "
                     "at once; to do it: --yes"
                 )
-        return await state.store.keys.set_plan(after.id, plan, retention_days)
+        return await state.store.workspaces.set_plan(after.id, plan, retention_days)
 
 
 def _plan(text: str | None) -> Plan | None:

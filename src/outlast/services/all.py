@@ -27,6 +27,7 @@ from outlast.services.system import System
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.services.usage import Usage
+from outlast.services.workspaces import Workspaces
 from outlast.settings import Settings
 from outlast.store.store import Store
 from outlast.stream import Streams
@@ -41,6 +42,7 @@ class Services:
     conversations: Conversations
     agents: Agents
     keys: Keys
+    workspaces: Workspaces
     clock: Clock
     approvals: Approvals
     tickets: Tickets
@@ -72,7 +74,8 @@ class Services:
         unwanted: UnwantedCalls,
     ) -> "Services":
         """Return the services of a server; each gets what it uses."""
-        keys = Keys(store.keys, clock, settings.plans.default)
+        keys = Keys(store.keys, clock)
+        workspaces = Workspaces(store.workspaces, clock, settings.plans.default)
         indexed, most = settings.metadata_keys, settings.max_queued_turns
         lifecycle = Lifecycle(store, engine, streams, clock, unwanted)
         executions = Executions(store, lifecycle, streams, agents, clock, seal, indexed, most)
@@ -82,6 +85,7 @@ class Services:
             conversations=Conversations(store, executions, agents, clock),
             agents=agents,
             keys=keys,
+            workspaces=workspaces,
             clock=clock,
             approvals=Approvals(store, tools, clock),
             tickets=Tickets(store.executions, seal, clock, keys),
@@ -93,7 +97,7 @@ class Services:
             memory=memory,
             sessions=Sessions(store.idempotency, seal, clock, keys),
             client_calls=ClientCalls(store, clock),
-            system=System(settings, engine, keys),
+            system=System(settings, engine, workspaces),
             saved_views=SavedViews(store.saved_views, clock),
             step_pages=StepPages(store),
             images=Images(store.images),

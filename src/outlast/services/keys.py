@@ -1,4 +1,4 @@
-"""Workspaces and API keys: a key is created once, shown once, stored as a hash."""
+"""API keys: a key is created once, shown once, stored as a hash."""
 
 import hashlib
 import secrets
@@ -18,15 +18,14 @@ from outlast.model.error import (
     Overloaded,
     Unauthenticated,
 )
-from outlast.model.ids import KEY, WORKSPACE, parse
-from outlast.model.workspace import ApiKey, Plan, Principal, Scope, Workspace
+from outlast.model.ids import KEY, parse
+from outlast.model.workspace import ApiKey, Principal, Scope
 from outlast.seal import Seal
 from outlast.services.fresh import Fresh
 from outlast.store.idempotency import Idempotency
 from outlast.store.keys import IssuedKey, KeyStore
 from outlast.store.page import Page
 
-DEFAULT_WORKSPACE: Final = "default"
 _PREFIX: Final = "sk_outlast_"
 _FRESH_SECONDS: Final = 1.0
 """How long a revocation by another process may go unnoticed."""
@@ -64,10 +63,8 @@ class KeyRequest:
 class Keys:
     """Creates keys and authenticates secrets."""
 
-    def __init__(self, store: KeyStore, clock: Clock, default_plan: Plan = Plan.ENTERPRISE) -> None:
-        """`default_plan`: that of a new workspace that names none."""
+    def __init__(self, store: KeyStore, clock: Clock) -> None:
         self._store = store
-        self._default_plan = default_plan
         self._clock = clock
         self._known: Fresh[str, ApiKey | None] = Fresh(clock, _FRESH_SECONDS, _CACHED)
         self._used: dict[str, int] = {}
@@ -136,19 +133,6 @@ class Keys:
         return Principal(
             key.id, key.workspace_id, key.scopes, key.agent_id, key.expires_at, key.budgeted
         )
-
-    async def workspace(self, name: str, plan: Plan | None = None) -> Workspace:
-        """Return the workspace of that name, created if there is none."""
-        new, plan = self._clock.new_id(WORKSPACE), plan or self._default_plan
-        return await self._store.put_workspace(Workspace(new, name, self._clock.now(), plan))
-
-    async def workspaces(self) -> list[Workspace]:
-        """Return all workspaces, oldest first."""
-        return await self._store.workspaces()
-
-    async def workspace_named(self, name: str) -> Workspace:
-        """Return the workspace of that name. Raises NotFound."""
-        return await self._store.workspace_named(name)
 
     async def create(
         self,

@@ -7,7 +7,7 @@ from typing import Final
 from outlast.engine.dispatch.port import Engine
 from outlast.model.error import NotFound, Overloaded
 from outlast.model.workspace import Principal, Scope
-from outlast.services.keys import DEFAULT_WORKSPACE, Keys
+from outlast.services.workspaces import DEFAULT_WORKSPACE, Workspaces
 from outlast.settings import Settings
 
 _POSTGRES: Final = "Postgres"
@@ -33,10 +33,10 @@ class Seen:
 class System:
     """What a server knows of itself."""
 
-    def __init__(self, settings: Settings, engine: Engine, keys: Keys) -> None:
+    def __init__(self, settings: Settings, engine: Engine, workspaces: Workspaces) -> None:
         self.settings = settings
         self._engine = engine
-        self._keys = keys
+        self._workspaces = workspaces
 
     async def seen(self, principal: Principal) -> Seen:
         """Return the server as it is now.
@@ -66,7 +66,7 @@ class System:
         if Scope.KEYS_MANAGE not in principal.scopes:
             return False
         try:
-            own = await self._keys.workspace_named(DEFAULT_WORKSPACE)
+            own = await self._workspaces.named(DEFAULT_WORKSPACE)
         except NotFound:
             return False
         return own.id == principal.workspace_id

@@ -26,9 +26,9 @@ from outlast.model.error import AgentNotFound, InvalidId, Misconfigured
 from outlast.model.ids import AGENT, parse
 from outlast.model.spec_json import spec_from_dict, spec_to_dict
 from outlast.store.driver import Driver, Query, Row, Statement, Transaction, TransactionResult
-from outlast.store.keys import workspaces
 from outlast.store.page import Page
 from outlast.store.tables import flag, identifier, json, metadata, time, to_json
+from outlast.store.workspaces import workspaces
 
 agents: Final = Table(
     "agents",

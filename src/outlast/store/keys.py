@@ -1,4 +1,4 @@
-"""Workspaces and their API keys."""
+"""API keys of workspaces."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,6 @@ from typing import Final
 
 import orjson
 from sqlalchemy import (
-    CheckConstraint,
     Column,
     Index,
     Table,
@@ -22,8 +21,8 @@ from sqlalchemy import (
     update,
 )
 
-from outlast.model.error import KeyNotFound, NotFound
-from outlast.model.workspace import ApiKey, Plan, Scope, Workspace
+from outlast.model.error import KeyNotFound
+from outlast.model.workspace import ApiKey, Scope
 from outlast.store.budgets.tables import budgets
 from outlast.store.driver import (
     Driver,
@@ -37,20 +36,7 @@ from outlast.store.driver import (
 )
 from outlast.store.idempotency import Idempotency, first_request, remember
 from outlast.store.page import Page
-from outlast.store.tables import count, identifier, json, metadata, time, to_json
-
-workspaces: Final = Table(
-    "workspaces",
-    metadata,
-    identifier("id", primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("plan", Text, nullable=False),
-    time("created_at"),
-    # Since 0014:
-    count("retention_days", nullable=True),
-    UniqueConstraint("name"),
-    CheckConstraint("plan IN ('starter', 'professional', 'enterprise')", name="plan"),
-)
+from outlast.store.tables import identifier, json, metadata, time, to_json
 
 keys: Final = Table(
     "keys",
@@ -80,21 +66,6 @@ class IssuedKey:
     sealed: str
     replayed: bool
 
-
-INSERT_WORKSPACE: Final = Statement(insert(workspaces))
-
-WORKSPACES: Final = Statement(select(*workspaces.c).order_by(workspaces.c.id))
-
-WORKSPACE_NAMED: Final = Statement(
-    select(*workspaces.c).where(workspaces.c.name == bindparam("name"))
-)
-
-SET_PLAN: Final = Statement(
-    update(workspaces)
-    .where(workspaces.c.id == bindparam("workspace"))
-    .values(plan=bindparam("new_plan"), retention_days=bindparam("new_days"))
-    .returning(*workspaces.c)
-)
 
 INSERT_KEY: Final = Statement(insert(keys))
 
@@ -155,12 +126,6 @@ NOTE_KEY_USE: Final = Statement(
 """Of any workspace; another process may have noted a later use."""
 
 
-def _workspace_from(row: Row) -> Workspace:
-    """Read all columns of `workspaces`."""
-    workspace_id, name, plan, created_at, retention_days = row
-    return Workspace(workspace_id, name, created_at, Plan(plan), retention_days)
-
-
 _SCOPES: Final = frozenset(scope.value for scope in Scope)
 
 
@@ -183,47 +148,6 @@ def _key_from(row: Row) -> ApiKey:
         bool(budgeted and budgeted[0]),
         last_used_at,
     )
-
-
-def put_workspace(workspace: Workspace) -> Transaction[Workspace]:
-    """Insert a workspace, or find the one of that name."""
-    rows = yield Query(WORKSPACE_NAMED, {"name": workspace.name})
-    if rows:
-        return TransactionResult(_workspace_from(rows[0]))
-    yield Query(
-        INSERT_WORKSPACE,
-        {
-            "id": workspace.id,
-            "name": workspace.name,
-            "plan": workspace.plan.value,
-            "created_at": workspace.created_at,
-            "retention_days": workspace.retention_days,
-        },
-    )
-    return TransactionResult(workspace)
-
-
-def _set_plan(workspace_id: str, plan: Plan, retention_days: int | None) -> Transaction[Workspace]:
-    """Set what decides how long conversations are kept."""
-    new = {"new_plan": plan.value, "new_days": retention_days}
-    rows = yield Query(SET_PLAN, {"workspace": workspace_id} | new)
-    if not rows:
-        raise NotFound(f"There is no workspace {workspace_id}.")
-    return TransactionResult(_workspace_from(rows[0]))
-
-
-def _workspaces() -> Transaction[list[Workspace]]:
-    """Read all, oldest first."""
-    rows = yield Query(WORKSPACES, {})
-    return TransactionResult([_workspace_from(row) for row in rows])
-
-
-def workspace_named(name: str) -> Transaction[Workspace]:
-    """Read one by its name."""
-    rows = yield Query(WORKSPACE_NAMED, {"name": name})
-    if not rows:
-        raise NotFound(f"There is no workspace {name!r}. Make it: outlast workspaces create {name}")
-    return TransactionResult(_workspace_from(rows[0]))
 
 
 def _put(key: ApiKey, secret_hash: str) -> Transaction[None]:
@@ -330,28 +254,10 @@ def _note_uses(used: Sequence[tuple[str, int]]) -> Transaction[None]:
 
 
 class KeyStore:
-    """Workspaces and keys."""
+    """API keys."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-
-    async def put_workspace(self, workspace: Workspace) -> Workspace:
-        """Create a workspace, or return the one that has its name."""
-        return await self._driver.write(lambda: put_workspace(workspace))
-
-    async def set_plan(
-        self, workspace_id: str, plan: Plan, retention_days: int | None
-    ) -> Workspace:
-        """Set a workspace's plan and its own retention; None: its plan's. Raises NotFound."""
-        return await self._driver.write(lambda: _set_plan(workspace_id, plan, retention_days))
-
-    async def workspaces(self) -> list[Workspace]:
-        """Return all workspaces, oldest first."""
-        return await self._driver.read(_workspaces)
-
-    async def workspace_named(self, name: str) -> Workspace:
-        """Return the workspace of this name. Raises NotFound."""
-        return await self._driver.read(lambda: workspace_named(name))
 
     async def put(self, key: ApiKey, secret_hash: str) -> None:
         """Create a key, or replace the one that has this hash."""

@@ -22,6 +22,7 @@ from outlast.store.schedules.store import ScheduleStore
 from outlast.store.tasks.store import TaskStore
 from outlast.store.usage import UsageStore
 from outlast.store.waits.store import WaitStore
+from outlast.store.workspaces import WorkspaceStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Store:
     vectors: Vectors
     saved_views: SavedViewStore
     waits: WaitStore
+    workspaces: WorkspaceStore
 
     @classmethod
     def over(cls, driver: Driver, plans: Plans | None = None) -> "Store":
@@ -69,6 +71,7 @@ class Store:
             Vectors(driver),
             SavedViewStore(driver),
             WaitStore(driver),
+            WorkspaceStore(driver),
         )
 
     def listen(self, listeners: Listeners) -> None:

@@ -31,8 +31,8 @@ from outlast.model.consumption import HOUR_MILLIS, Consumption, Grouping, Span
 from outlast.store.agents import agents
 from outlast.store.charges import charges
 from outlast.store.driver import Driver, Query, Statement, Transaction, TransactionResult
-from outlast.store.keys import workspaces
 from outlast.store.tables import count, identifier, metadata
+from outlast.store.workspaces import workspaces
 
 usage_hours: Final = Table(
     "usage_hours",

@@ -218,7 +218,7 @@ async def test_a_decision_opens_the_next_call_that_waits(make_api: MakeApi) -> N
 
 async def test_another_workspace_s_call_is_not_there(make_api: MakeApi) -> None:
     api, path, _ = await waiting(make_api)
-    other = await api.core.services.keys.workspace("other")
+    other = await api.core.services.workspaces.put("other")
     made = await api.core.services.keys.create(other.id, "theirs")
     reader = await signed_in(api, made.secret)
     assert (await reader.get(path)).status_code == 404

@@ -152,7 +152,7 @@ async def test_a_key_that_only_reads_sees_a_call_and_answers_none(make_api: Make
     assert "Give this result" not in page
     assert "client-calls" not in page
     assert (await reader.send(here, do="result", result="1")).status_code == 403
-    other = await api.core.services.keys.workspace("other")
+    other = await api.core.services.workspaces.put("other")
     theirs = await api.core.services.keys.create(other.id, "theirs")
     stranger = await signed_in(api, theirs.secret)
     assert (await stranger.get(here)).status_code == 404

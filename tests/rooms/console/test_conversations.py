@@ -41,7 +41,7 @@ async def test_every_turn_is_on_a_page_once_and_leads_to_its_execution(make_api:
     page = await (await signed_in(api, made.secret)).page(f"/console/conversations/{conversation}")
     assert "Delete" not in page
     assert "Continue" not in page
-    other = await api.core.services.keys.workspace("other")
+    other = await api.core.services.workspaces.put("other")
     theirs = await signed_in(api, (await api.core.services.keys.create(other.id, "k")).secret)
     for answer in (
         await theirs.get(f"/console/conversations/{conversation}"),

@@ -255,7 +255,7 @@ async def test_a_key_that_only_reads_sees_no_action(api: Api) -> None:
 
 async def test_another_workspace_s_execution_is_not_there(api: Api) -> None:
     run = await api.started()
-    other = await api.core.services.keys.workspace("other")
+    other = await api.core.services.workspaces.put("other")
     made = await api.core.services.keys.create(other.id, "theirs")
     reader = await signed_in(api, made.secret)
     for path in ("", "/live", "/steps/1"):

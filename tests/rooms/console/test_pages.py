@@ -122,7 +122,7 @@ async def test_pages_of_a_task_that_its_client_drives(api: Api) -> None:
 
 
 async def test_pages_of_what_a_workspace_has(api: Api) -> None:
-    await api.core.services.keys.workspace("default")
+    await api.core.services.workspaces.put("default")
     reader = await signed_in(api)
     client = api.client
     schedule = await client.post(

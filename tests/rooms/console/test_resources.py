@@ -175,9 +175,9 @@ async def test_a_key_is_revoked_and_its_session_ends(api: Api) -> None:
 
 
 async def test_the_server_is_shown_to_the_operator_s_workspace_alone(api: Api) -> None:
-    operator = await api.core.services.keys.workspace("default")
+    operator = await api.core.services.workspaces.put("default")
     key = await api.core.services.keys.create(operator.id, "operator")
-    tenant = await api.core.services.keys.workspace("tenant")
+    tenant = await api.core.services.workspaces.put("tenant")
     foreign = await api.core.services.keys.create(tenant.id, "tenant")
     page = await (await signed_in(api, key.secret)).page("/console/system")
     assert "takeover_seconds" in page
@@ -204,7 +204,7 @@ def test_no_secret_is_among_the_settings() -> None:
 async def test_another_workspace_s_things_are_not_there(api: Api) -> None:
     schedule = await made(api, "POST", "/schedules", agentId="agent", cron="0 9 * * *")
     store = await made(api, "POST", "/memory-stores", name="notes")
-    other = await api.core.services.keys.workspace("other")
+    other = await api.core.services.workspaces.put("other")
     theirs = await signed_in(api, (await api.core.services.keys.create(other.id, "x")).secret)
     for path in (
         f"/schedules/{schedule['id']}",

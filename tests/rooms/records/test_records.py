@@ -231,7 +231,7 @@ async def test_another_workspace_finds_nothing(make_api: MakeApi) -> None:
     execution = (await api.execute({"input": "Hi"})).json()
     root = await tree(api, execution["id"])
     keys = api.core.services.keys
-    other = await keys.workspace("other")
+    other = await api.core.services.workspaces.put("other")
     api.client.headers["authorization"] = (await keys.create(other.id, "theirs")).secret
     assert await page(api) == []
     assert await page(api, responderIds=execution["agentId"]) == []

@@ -319,7 +319,7 @@ async def test_another_workspace_s_runs_and_chats_are_not_there(make_api: MakeAp
     api = await make_refund_api(make_api)
     run = (await post(api, chat("c1"))).headers["x-execution-id"]
     keys = api.core.services.keys
-    elsewhere = await keys.create((await keys.workspace("other")).id, "k")
+    elsewhere = await keys.create((await api.core.services.workspaces.put("other")).id, "k")
     theirs = {"Authorization": f"Bearer {elsewhere.secret}"}
     for path in (f"{PATH}/{run}", f"{PATH}/{run}/stream"):
         assert (await api.client.get(path, headers=theirs)).status_code == 404

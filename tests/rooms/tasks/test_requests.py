@@ -140,7 +140,9 @@ async def test_every_spelling_of_an_id_finds_the_task(tasks_client: TasksClient)
 async def test_another_workspaces_task_is_not_there(tasks_client: TasksClient) -> None:
     task_id = await tasks_client.create()
     keys = tasks_client.api.core.services.keys
-    other = await keys.create((await keys.workspace("other")).id, "other")
+    other = await keys.create(
+        (await tasks_client.api.core.services.workspaces.put("other")).id, "other"
+    )
     tasks_client.api.client.headers["authorization"] = f"Bearer {other.secret}"
     for method, path, body in (
         ("GET", "", None),

@@ -103,7 +103,7 @@ class CrashingServer:
         # what is due is done by the move that waits, and never meanwhile
         await core.maintenance.hold(DUE_WAITS, DUE_TASKS)
         if not self._key:
-            made = await core.services.keys.workspace("default")
+            made = await core.services.workspaces.put("default")
             key = await core.services.keys.create(made.id, "owner")
             self._key = key.secret
             self._caller = Principal(key.key.id, made.id, frozenset(Scope))

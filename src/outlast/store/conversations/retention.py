@@ -33,8 +33,8 @@ from outlast.store.driver import (
     TransactionResult,
 )
 from outlast.store.executions.tables import executions
-from outlast.store.keys import workspaces
 from outlast.store.tables import given
+from outlast.store.workspaces import workspaces
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from sqlalchemy.sql.expression import ColumnElement
 from outlast.model.conversation import Conversation
 from outlast.store.driver import Row, Statement
 from outlast.store.executions.tables import executions
-from outlast.store.keys import workspaces
 from outlast.store.tables import count, identifier, json, metadata, time
+from outlast.store.workspaces import workspaces
 
 conversations: Final = Table(
     "conversations",

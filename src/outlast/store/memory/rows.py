@@ -27,7 +27,6 @@ from outlast.model.memory import (
     WrittenMemory,
 )
 from outlast.store.driver import Row, Statement
-from outlast.store.keys import workspaces
 from outlast.store.memory.tables import (
     memory_items,
     memory_stores,
@@ -35,6 +34,7 @@ from outlast.store.memory.tables import (
     memory_versions,
 )
 from outlast.store.tables import ByDatabase
+from outlast.store.workspaces import workspaces
 
 # --- stores
 
