@@ -1,10 +1,11 @@
 """Reads transcripts: of the newest steps, of a page of earlier ones, of a whole log."""
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
 from outlast.http.call import Call
-from outlast.model.event import Entry, Event, ExecutionResumed
+from outlast.model.event import START, Cursor, Entry, Event, ExecutionResumed
 from outlast.model.execution import Execution
 from outlast.rooms.console.render.earlier import Earlier
 from outlast.rooms.console.render.transcript import Transcript
@@ -19,11 +20,9 @@ async def transcript_of(call: Call, services: Services, found: Execution) -> Tra
     """Return an execution's transcript as far as its log has come."""
     read = Transcript()
     if not found.is_purged:
-        log = services.executions.replay(call.principal, found.id, whole=True)
-        async with aclosing(log) as batches:
-            async for entries in batches:
-                for entry in entries:
-                    read.add(entry)
+        async with aclosing(_entries(call, services, found.id)) as entries:
+            async for entry in entries:
+                read.add(entry)
     return read
 
 
@@ -34,13 +33,11 @@ async def newest_of(call: Call, services: Services, found: Execution) -> Transcr
     newest = await services.step_pages.newest(call.principal, found.id, PAGE)
     row, begin = newest.execution, newest.begin
     read = Transcript(_earlier(row, begin))
-    log = services.executions.replay(call.principal, row.id, begin.cursor, whole=True)
-    async with aclosing(log) as batches:
-        async for entries in batches:
-            for entry in entries:
-                if entry.cursor <= newest.end:
-                    read.add(entry)
-            if read.cursor >= newest.end:
+    async with aclosing(_entries(call, services, row.id, begin.cursor)) as entries:
+        async for entry in entries:
+            if entry.cursor <= newest.end:
+                read.add(entry)
+            if entry.cursor >= newest.end:
                 break
     if begin.step:
         read.settle(row.steps, row.charged_tokens, row.credits)
@@ -68,23 +65,25 @@ async def stretch_between(
         return Transcript(), None
     stretch = await services.step_pages.between(call.principal, found.id, first, last)
     read = Transcript(_earlier(found, stretch.begin))
-    log = services.executions.replay(call.principal, found.id, stretch.begin.cursor, whole=True)
-    async with aclosing(log) as batches:
-        async for entries in batches:
-            if not _add(read, entries, stretch.end):
+    async with aclosing(_entries(call, services, found.id, stretch.begin.cursor)) as entries:
+        async for entry in entries:
+            if stretch.end is not None and _number(entry.event) >= stretch.end:
                 break
+            read.add(entry)
     for number in stretch.superseded & read.steps.keys():
         read.steps[number].superseded_after = last
     return read, stretch.end
 
 
-def _add(read: Transcript, entries: list[Entry], end: int | None) -> bool:
-    """Read entries up to the step that is not wanted any more; return whether it is not there."""
-    for entry in entries:
-        if end is not None and _number(entry.event) >= end:
-            return False
-        read.add(entry)
-    return True
+async def _entries(
+    call: Call, services: Services, execution_id: str, after: Cursor = START
+) -> AsyncGenerator[Entry, None]:
+    """Read an execution's log behind a cursor, as far as it has come."""
+    log = services.executions.replay(call.principal, execution_id, after, whole=True)
+    async with aclosing(log) as batches:
+        async for entries in batches:
+            for entry in entries:
+                yield entry
 
 
 def _number(event: Event) -> int:
