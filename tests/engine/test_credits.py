@@ -211,14 +211,17 @@ async def test_a_budget_of_credits_goes_by_prices_and_says_so(make_engine: MakeE
 
 
 async def test_a_tool_spends_a_budget_of_credits_too(make_engine: MakeEngine) -> None:
-    replies = by_turn([call(1, "look")], ["Done."])
-    server = await make_engine(
-        FakeModel(replies), spec(tool("look")), FakeTools(look=lambda _: 1), prices=PRICES
-    )
-    execution = (await server.run(budget=Budget(max_credits=5))).execution
-    assert execution.error is not None
-    assert execution.error.code == "budget_exceeded"
-    assert len(server.model.requests) == 1
+    replies = by_turn(["Let me look. ", call(1, "look")], ["Done."])
+    tools = FakeTools(look=lambda _: 1)
+    server = await make_engine(FakeModel(replies), spec(tool("look")), tools, prices=PRICES)
+    exact = (MODEL + LOOK) / NANO
+    for most, runs in ((exact - 1 / NANO, 0), (exact, 1)):
+        execution = (await server.run(budget=Budget(max_credits=most))).execution
+        assert execution.error is not None
+        assert execution.error.code == "budget_exceeded"
+        assert ("none was begun" in execution.error.message) is not bool(runs)
+        assert (execution.output, tools.calls.total()) == ("Let me look. ", runs)
+        assert execution.credits == MODEL + LOOK * runs
 
 
 async def test_a_model_whose_answers_are_free_is_bounded_by_no_budget_of_credits(

@@ -1,6 +1,7 @@
 """What the vectors of memory stores cost, and who is charged for them."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -8,8 +9,9 @@ from outlast.engine.maintenance.pending_vectors import EMBED
 from outlast.model.budget import Bounds
 from outlast.model.consumption import Bucket, Grouping
 from outlast.model.embedding import SearchMode, embedded_text
+from outlast.model.execution import Budget
 from outlast.model.memory import Access, MemoryAccess, MemoryStore
-from outlast.model.price import ModelPrice, Prices
+from outlast.model.price import NANO, ModelPrice, Prices
 from outlast.model.usage import estimate_tokens
 from outlast.model.workspace import MemoryLimits, Plan
 from outlast.services.budgets import BudgetPage, SetBudget
@@ -111,3 +113,44 @@ async def test_writes_read_their_store_once_for_the_price_and_never_again(
                 await memory.write(caller, store.id, "rex", ItemWrite(content))
     assert reads == [store.id for store in stores]
     assert len(database.rows(OF_REQUESTS)) == 3
+
+
+WRITE = 100 + 3 * ESTIMATED
+"""Billionths that the tool's write costs."""
+
+
+@pytest.mark.parametrize("whose", ["workspace", "execution"])
+@pytest.mark.parametrize("left", [WRITE - 1, WRITE])
+async def test_a_tools_write_is_reserved_with_its_vector_before_it_begins(
+    database: Database, provider: EmbeddingProvider, whose: str, left: int
+) -> None:
+    replies = by_turn([call(1, "memory_write", key="rex", content=CONTENT)], ["Done"])
+    models = NamedModels({"actor": FakeModel(replies)})
+    free = Prices({**PRICES.models, "actor": ModelPrice(0, 0, 0, 0)}, PRICES.tools)
+    async with database.core(models=models, clock=FakeClock(), prices=free) as core:
+        await core.maintenance.hold(EMBED)
+        caller, services = await owner(core), core.services
+        await services.agents.put(caller.workspace_id, [(spec(), "1")])
+        store, _ = await services.memory.create(caller, "notes", embedding=MODEL)
+        budget = Budget()
+        if whose == "workspace":
+            bounds = SetBudget(Bounds(credits=left))
+            await services.budgets.set(caller, caller.workspace_id, bounds)
+        else:
+            budget = Budget(max_credits=left / NANO)
+        given = (MemoryAccess(store.id, Access.READ_WRITE),)
+        started = await services.executions.start(
+            replace(caller, budgeted=True),
+            "agent",
+            start_request(memory_stores=given, budget=budget),
+        )
+        async with asyncio.timeout(BOUND):
+            done = (await services.executions.rest(caller, started.execution.id)).execution
+        written, _ = await services.memory.items(caller, store.id, "", "", 10)
+        if left < WRITE:
+            assert done.error is not None
+            assert done.error.code == "budget_exceeded"
+            assert "none was begun" in done.error.message
+        assert (len(written), done.credits) == ((0, 0) if left < WRITE else (1, WRITE))
+    used = database.rows("SELECT sum(spent_credits), sum(reserved_credits) FROM budget_shares")
+    assert used == [(done.credits, 0) if whose == "workspace" else (None, None)]

@@ -5,7 +5,7 @@ happen when they are called; a write is put into the context, and takes effect i
 that records the call.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +16,7 @@ from outlast.agents.port import ToolContext
 from outlast.agents.tools.kind import Draft, Resources, ToolEntry, ToolKind
 from outlast.model.agent import Effect, ToolSpec
 from outlast.model.clock import iso
-from outlast.model.embedding import SearchMode, checked_mode, embedded_text
+from outlast.model.embedding import MAX_EMBEDDED, SearchMode, checked_mode, embedded_text
 from outlast.model.error import (
     InvalidField,
     MemoryItemNotFound,
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from outlast.store.memory.store import Memories
 
 KEY: Final = "memory"
+_VERB: Final = "verb"
+_MODELS: Final = "models"
+_SEARCH: Final = "search"
 _FOUND: Final = 10
 _SHOWN: Final = 2000
 """Characters of a content that a search shows."""
@@ -68,7 +71,7 @@ def memory_tools(held: Sequence[HeldStore]) -> tuple[ToolSpec, ...]:
     writable = [one.store.name for one in held if one.is_writable]
     tools = (
         _tool(
-            "search",
+            _SEARCH,
             _search_description(held),
             {
                 "query": {"type": "string", "description": _query_description(held)},
@@ -78,6 +81,7 @@ def memory_tools(held: Sequence[HeldStore]) -> tuple[ToolSpec, ...]:
                 **_mode(held),
             },
             ("query",),
+            models=_models(held),
         ),
         _tool(
             "read",
@@ -100,6 +104,7 @@ def memory_tools(held: Sequence[HeldStore]) -> tuple[ToolSpec, ...]:
             },
             _required(writable, "key", "content"),
             Effect.IDEMPOTENT,
+            _models([one for one in held if one.is_writable]),
         ),
         _tool(
             "delete",
@@ -160,14 +165,38 @@ def _tool(
     properties: dict[str, Any],
     required: Sequence[str],
     effect: Effect = Effect.READ_ONLY,
+    models: Sequence[str] = (),
 ) -> ToolSpec:
+    """`models`: the embedding models that a call may need."""
     parameters = {
         "type": "object",
         "properties": properties,
         "required": [*required],
         "additionalProperties": False,
     }
-    return ToolSpec(f"{KEY}_{verb}", description, parameters, effect, other={KEY: verb})
+    kept = {_VERB: verb, _MODELS: models}
+    return ToolSpec(f"{KEY}_{verb}", description, parameters, effect, other={KEY: kept})
+
+
+def _models(held: Sequence[HeldStore]) -> list[str]:
+    return sorted({one.store.embedding.model for one in held if one.store.embedding is not None})
+
+
+def embedding_models(tools: Iterable[ToolSpec]) -> set[str]:
+    """Return the embedding models that calls of these tools may need."""
+    return {model for tool in tools if KEY in tool.other for model in tool.other[KEY][_MODELS]}
+
+
+def may_embed(tool: ToolSpec, arguments: dict[str, Any]) -> list[tuple[str, int]]:
+    """Return the requests that a call may make, at most: each one's model and estimated tokens."""
+    kept = tool.other.get(KEY)
+    if kept is None or not kept[_MODELS]:
+        return []
+    if kept[_VERB] == _SEARCH:
+        text = str(arguments.get("query", ""))[:MAX_EMBEDDED]
+    else:
+        text = embedded_text(str(arguments.get("key", "")), str(arguments.get("content", "")))
+    return [(model, estimate_tokens(text)) for model in kept[_MODELS]]
 
 
 class MemoryRunner:
@@ -185,8 +214,8 @@ class MemoryRunner:
         held = await held_stores(self._state.memories, context.workspace_id, stores)
         arguments = storable(arguments)
         try:
-            match spec.other[KEY]:
-                case "search":
+            match spec.other[KEY][_VERB]:
+                case verb if verb == _SEARCH:
                     return await self._search(held, arguments, context)
                 case "read":
                     return await self._read(held, arguments, context)
@@ -337,4 +366,4 @@ def _make(_entry: ToolEntry, _value: Any, _draft: Draft) -> ToolSpec | None:
     return None
 
 
-MEMORY: Final = ToolKind(KEY, str, _make, MemoryRunner, max_result_bytes=1024 * 1024)
+MEMORY: Final = ToolKind(KEY, dict, _make, MemoryRunner, max_result_bytes=1024 * 1024)

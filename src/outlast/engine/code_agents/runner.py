@@ -28,7 +28,7 @@ from outlast.engine.code_agents.context import (
     as_json,
 )
 from outlast.engine.code_agents.replay import Replay
-from outlast.engine.segment.limits import check_spent, overspent, settings_of
+from outlast.engine.segment.limits import check_spent, overspent, settings_of, too_dear
 from outlast.engine.segment.model_steps import ModelSteps, instructions_of
 from outlast.engine.segment.segment import Interrupted, Segment, Stop
 from outlast.engine.segment.step_events import model_finished
@@ -179,11 +179,15 @@ class CodeAgentRunner:
         made = replay.tool(operation.name, operation.arguments)
         if made is None:
             check_spent(segment, spec, steps=2)
-            await self.model_steps.record_calls(segment, spec, self._call_step(segment, operation))
-            calls = segment.callable()
-            if not calls:
+            step = self._call_step(segment, operation)
+            calls = step.message.tool_calls
+            if (error := too_dear(segment, spec, self.writer.prices, calls)) is not None:
+                raise error
+            await self.model_steps.record_calls(segment, spec, step)
+            begun = segment.callable()
+            if not begun:
                 return False
-            await self.tool_calls.call(segment, spec, calls)
+            await self.tool_calls.call(segment, spec, begun)
             if segment.unanswered():
                 return False
             last = segment.steps[-1]

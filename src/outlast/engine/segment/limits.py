@@ -1,16 +1,19 @@
 """What an execution may spend: a limit counts without superseded work, a budget all charges."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
 from outlast.agents.port import MAX_CALLS
 from outlast.agents.prices.price_list import PriceList
+from outlast.engine.segment.call_costs import cost_of_calls
 from outlast.engine.segment.segment import Segment
 from outlast.model.agent import AgentSpec
 from outlast.model.amount import amount
 from outlast.model.error import BudgetExceeded, LimitExceeded, OutlastError
 from outlast.model.execution import ModelStep
+from outlast.model.message import ToolCall
 from outlast.model.price import NANO, UNPRICED, ModelPrice, credits_of
 from outlast.model.usage import characters
 
@@ -92,17 +95,41 @@ def too_many_steps(
             f"The answer holds {calls} tool calls or more; one answer may hold {MAX_CALLS}. None "
             "was begun."
         )
-    passed = (
-        f" The answer's {amount(calls, 'tool call')} would pass it; none was begun."
-        if calls
-        else ""
-    )
+    passed = _passed(calls) if calls else ""
     if steps > spec.limits.max_steps:
         limit = spec.limits.max_steps
         return LimitExceeded(f"The agent's limit of {amount(limit, 'step')} is reached.{passed}")
     if budget.max_steps is not None and steps > budget.max_steps:
         return BudgetExceeded(f"The budget of {amount(budget.max_steps, 'step')} is spent.{passed}")
     return None
+
+
+def too_dear(
+    segment: Segment,
+    spec: AgentSpec,
+    prices: PriceList,
+    calls: Sequence[ToolCall],
+    step: ModelStep | None = None,
+) -> OutlastError | None:
+    """Return the error if calls cost more credits than are left; None if they fit or are free.
+
+    `step`: the answer that they are in, which is not recorded yet.
+    """
+    for bound in _bounds(segment, spec):
+        if not bound.of_credits:
+            continue
+        cost = cost_of_calls(segment, calls, prices)
+        model = prices.of_model(segment.model, "" if step is None else step.model)
+        spent = bound.spent + bound.used(step, model)
+        if cost and spent + cost > bound.most:
+            error = bound.exceeded(spent)
+            error.message += _passed(len(calls))
+            return error
+    return None
+
+
+def _passed(calls: int) -> str:
+    return f" The answer's {amount(calls, 'tool call')} would pass it; none was begun."
 
 
 class Meter:

@@ -16,12 +16,13 @@ from outlast.agents.port import (
     TextPiece,
     ThinkingPiece,
 )
+from outlast.agents.tools.memory_kind import embedding_models
 from outlast.engine.segment.attempts import Attempts
 from outlast.engine.segment.breaker import Breakers
 from outlast.engine.segment.call_waits import CallWaits
 from outlast.engine.segment.children import Children, children_started
 from outlast.engine.segment.echo import without_echo
-from outlast.engine.segment.limits import Meter, overspent, settings_of, too_many_steps
+from outlast.engine.segment.limits import Meter, overspent, settings_of, too_dear, too_many_steps
 from outlast.engine.segment.messages import messages_of
 from outlast.engine.segment.reservations import Reservations
 from outlast.engine.segment.segment import Segment, TextKind
@@ -88,8 +89,9 @@ class ModelSteps:
         if self.writer.prices.lists:
             await self.know_prices(segment, agent.spec)
         step = await self.answer(segment, agent, self._request(segment, agent.spec))
-        calls = len(step.message.tool_calls)
-        error = too_many_steps(segment, agent.spec, 1 + calls, calls)
+        calls = step.message.tool_calls
+        error = too_many_steps(segment, agent.spec, 1 + len(calls), len(calls))
+        error = error or too_dear(segment, agent.spec, self.writer.prices, calls, step)
         if calls and error is not None:
             await self._record_failure(segment, _without_calls(step), error)
         elif calls:
@@ -102,7 +104,8 @@ class ModelSteps:
 
     async def know_prices(self, segment: Segment, spec: AgentSpec) -> None:
         """Look up list prices of the models that are not known. Raises Interrupted."""
-        lacking = [one.name for one in spec.models if self.writer.prices.lacks(one.name)]
+        models = {one.name for one in spec.models} | embedding_models(spec.offered)
+        lacking = [model for model in models if self.writer.prices.lacks(model)]
         if lacking:
             await segment.run(self.writer.prices.learn(lacking))
 

@@ -10,6 +10,7 @@ from outlast.agents.estimate import request_tokens
 from outlast.agents.port import ModelRequest
 from outlast.agents.prices.price_list import PriceList
 from outlast.engine.budget_notices import BudgetNotices
+from outlast.engine.segment.call_costs import cost_of_calls
 from outlast.engine.segment.segment import Segment
 from outlast.model.amount import amount
 from outlast.model.budget import (
@@ -74,7 +75,7 @@ class Reservations:
         """
         if not segment.applying or segment.execution.reserved is not None:
             return
-        cost = sum(self.prices.of_tool(call.name) for call in calls)
+        cost = cost_of_calls(segment, calls, self.prices)
         await self._reserve(segment, Wanted(0, cost, 0, 0, len(calls)), calls=True)
 
     def held(
@@ -90,7 +91,7 @@ class Reservations:
             owners.append(execution.id)
         if not owners:
             return None
-        cost = sum(self.prices.of_tool(call.name) for call in calls)
+        cost = cost_of_calls(segment, calls, self.prices)
         return Reservation(Amounts(0, cost, len(calls)), tuple(owners), calls=True)
 
     async def refused_calls(self, error: BudgetRefused, calls: int) -> BudgetRefused:
@@ -132,13 +133,13 @@ def _read_last(segment: Segment) -> int:
 
 
 def still_reserved(
-    before: Execution, status: Status, steps: Sequence[Step], prices: PriceList, *, begins: bool
+    segment: Segment, status: Status, steps: Sequence[Step], prices: PriceList, *, begins: bool
 ) -> Reservation | None:
     """Return what is still reserved after a move: what a model request has reserved ends with it.
 
     `begins`: another segment does.
     """
-    reserved = before.reserved
+    reserved = segment.execution.reserved
     if reserved is None or status in TERMINAL:
         return None
     if not reserved.calls:
@@ -146,5 +147,6 @@ def still_reserved(
         return reserved if goes_on else None
     for step in steps:
         if isinstance(step, ToolStep) and reserved is not None:
-            reserved = reserved.less(Amounts(0, prices.of_tool(step.call.name), 1))
+            cost = cost_of_calls(segment, (step.call,), prices)
+            reserved = reserved.less(Amounts(0, cost, 1))
     return reserved

@@ -15,7 +15,7 @@ from outlast.agents.tools.client_kind import with_client_tools
 from outlast.engine.code_agents.runner import CodeAgentRunner
 from outlast.engine.segment.history import Histories
 from outlast.engine.segment.last_resort import without_progress
-from outlast.engine.segment.limits import check_spent, too_many_steps
+from outlast.engine.segment.limits import check_spent, too_dear, too_many_steps
 from outlast.engine.segment.memory import MemoryTools
 from outlast.engine.segment.model_steps import ModelSteps, failure_of, is_answered
 from outlast.engine.segment.pending_calls import PendingCalls
@@ -141,6 +141,8 @@ class Runner:
             raise out_of_time(segment, self.writer.clock.monotonic())
         if calls := segment.callable():
             error = too_many_steps(segment, agent.spec, len(calls), len(calls))
+            made = [call for _, call in calls]
+            error = error or too_dear(segment, agent.spec, self.writer.prices, made)
             if error is not None:
                 raise error
             await self.tool_calls.call(segment, agent.spec, calls)

@@ -344,7 +344,7 @@ class SegmentWriter:
             changes["credits"] = before.credits + sum([one.credits for one in charges])
         if before.reserved is not None and "reserved" not in changes:
             steps, begins = more.get("steps", ()), "segment" in changes
-            left = still_reserved(before, status, steps, self.prices, begins=begins)
+            left = still_reserved(segment, status, steps, self.prices, begins=begins)
             changes["reserved"] = left
         if before.first_token_ms is None and segment.text.runs:
             first = max(0, segment.text.runs[0][0] - before.created_at)
