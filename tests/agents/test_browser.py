@@ -52,6 +52,7 @@ async def test_a_model_reads_and_fills_a_page_by_references() -> None:
     async with Site(pages) as site, browsing(private=[site.origin]) as browser:
         shown = await browser("navigate", url=site.origin)
         assert (shown["url"], shown["title"]) == (f"{site.origin}/", "Shop")
+        assert "notes" not in shown, "it was never open before"
         assert 'heading "Tea"' in shown["snapshot"]
         await browser("type", **browser.ref('textbox "Name"'), text="Ann")
         await browser("select_option", **browser.ref('combobox "Size"'), values=["Large"])

@@ -83,6 +83,7 @@ class Session:
         """Open a context, with the state that is kept. Raises ToolFailed, PlaywrightError."""
         restored = await held.restored()
         state = None if restored is None else BrowserState.from_json(restored)
+        was_open = held.used.steps > 0 or held.timed(held.used, 0).ms > held.used.ms
         browser = await chromium.acquire()
         try:
             url = await proxy.start()
@@ -113,7 +114,7 @@ class Session:
         if state is not None:
             session._before = state.elements
             session.note(_REOPENED, *((_TOO_LARGE,) if state.is_cut else ()))
-        elif held.used.steps or held.timed(held.used, 0).ms > held.used.ms:
+        elif was_open:
             session.note(_EMPTY)
         return session
 

@@ -75,9 +75,9 @@ def is_own_navigation(call: Call) -> bool:
 
 
 def secure(response: Response) -> Response:
-    """Add the headers of every page."""
-    response.headers.update(HEADERS)
-    response.headers.setdefault("Cache-Control", "no-store")
+    """Add the headers of every page; an image has a stricter policy of its own."""
+    for name, value in (*HEADERS.items(), ("Cache-Control", "no-store")):
+        response.headers.setdefault(name, value)
     return response
 
 

@@ -6,10 +6,12 @@ from typing import Any, Final
 from starlette.responses import RedirectResponse, Response
 
 from outlast.http.call import Call
+from outlast.http.image import image_response
 from outlast.model.error import ExecutionNotFound, InvalidCursor, NotFound
 from outlast.model.event import START
 from outlast.model.execution import Execution
 from outlast.model.ids import EXECUTION
+from outlast.model.image import ImageNotFound
 from outlast.model.whole_number import number_of
 from outlast.model.workspace import Scope
 from outlast.rooms.console.render.approvals import Waiting, waiting
@@ -78,6 +80,12 @@ async def step(call: Call, services: Services) -> Response:
     if chosen is None:
         raise NotFound
     return page(call, "step.html", execution=view.execution, chosen=chosen)
+
+
+async def image(call: Call, services: Services) -> Response:
+    """An image that one of its calls has brought."""
+    image_id = call.path_text("imageId", ImageNotFound)
+    return image_response(await services.images.get(call.principal, _id(call), image_id))
 
 
 async def awaited(call: Call, services: Services) -> Response:
@@ -206,6 +214,7 @@ _AT: Final = "/executions/{executionId}"
 PAGES: Final = (
     page_at(_AT, execution, "Execution", scope=_READ),
     page_at(f"{_AT}/steps/{{number}}", step, "Step", scope=_READ),
+    page_at(f"{_AT}/images/{{imageId}}", image, "Image", scope=_READ),
     page_at(f"{_AT}/waits", awaited, "Waits", scope=_READ),
     page_at(f"{_AT}/live", live, "Live", scope=_READ),
     page_at(f"{_AT}/pause", pause, "Pause", scope=_EXECUTE, method="POST"),
