@@ -53,7 +53,9 @@ async def test_a_step_shows_its_image_to_who_may_read_it(make_api: MakeApi) -> N
     assert found.headers["cache-control"].startswith("private")
     assert (await Reader(api).get(path)).status_code == 303, "to the form that signs in"
     keys = api.core.services.keys
-    foreign = await keys.create((await keys.workspace("other")).id, "k", frozenset(Scope))
+    foreign = await keys.create(
+        (await api.core.services.workspaces.put("other")).id, "k", frozenset(Scope)
+    )
     assert (await (await signed_in(api, foreign.secret)).get(path)).status_code == 404
 
 
