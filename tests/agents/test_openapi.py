@@ -50,13 +50,13 @@ def refusal(folder: Path, keys: str, document: Any = SHOP) -> str:
 
 @asynccontextmanager
 async def calling(
-    folder: Path, keys: str, *, environ: dict[str, str] | None = None
+    folder: Path, keys: str, document: Any = SHOP, *, environ: dict[str, str] | None = None
 ) -> AsyncIterator[Callable[..., Any]]:
     """Yield a function that calls a tool, and returns the request line, headers and body."""
     server = HttpToolServer([answer(b'{"ok":true}')])
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
-    made = tools(folder, f"base: 'http://127.0.0.1:{port}/v2', {keys}")
+    made = tools(folder, f"base: 'http://127.0.0.1:{port}/v2', {keys}", document)
     box = ToolBox(SystemClock(), environ=environ or {})
 
     async def call(name: str, **arguments: Any) -> Any:
@@ -131,7 +131,7 @@ async def test_arguments_reach_path_query_and_headers_in_their_style(tmp_path: P
         )
         assert request.line == (
             "GET /v2/orders/A%2F1%20%7Bx%7D%20%24%7BHOME%7D/notes?tag=x%26y&tag=z&ids=1,2"
-            "&sort=a%7Cb&filter%5Bstatus%5D=open&filter%5Bids%5D=1&filter%5Bids%5D=2&from=1&to=2"
+            "&sort=a%7Cb&filter%5Bstatus%5D=open&filter%5Bids%5D%5B%5D=1&filter%5Bids%5D%5B%5D=2&from=1&to=2"
             "&where=%7B%22a%22%3A%5B1%5D%7D HTTP/1.1"
         )
         assert request.headers["x-trace"] == "a,b"
@@ -234,6 +234,11 @@ def test_a_document_cannot_name_the_servers_environment(tmp_path: Path) -> None:
             },
             "there is no #/no",
         ),
+        (
+            "include: [x], base: 'https://x.example'",
+            {"openapi": "3.1.0", "paths": {"/x": {"$ref": "#anchor"}}},
+            "#anchor is no place in the document",
+        ),
         *(
             (
                 "include: [x], base: 'https://x.example'",
@@ -260,7 +265,7 @@ def test_a_document_cannot_name_the_servers_environment(tmp_path: Path) -> None:
                     }
                 },
             },
-            "x needs the cookie sid, which is not sent",
+            "x needs the cookie sid, which a model does not send; write it as the header Cookie",
         ),
     ],
 )

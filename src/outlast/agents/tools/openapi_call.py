@@ -45,6 +45,13 @@ class Body:
     """The argument that is the whole body; None: `fields`."""
     fields: dict[str, str] = field(default_factory=dict)
     """Arguments by the body's keys."""
+    deep: tuple[str, ...] = ()
+    """Keys of a form that are written in the style `deepObject`."""
+
+    @staticmethod
+    def of(stored: Mapping[str, Any]) -> "Body":
+        """Return the body that was stored."""
+        return Body(**{**stored, "deep": tuple(stored.get("deep", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ class OpenApiCall:
             **{
                 **stored,
                 "parameters": tuple(Parameter(**one) for one in stored.get("parameters", ())),
-                "body": None if body is None else Body(**body),
+                "body": None if body is None else Body.of(body),
                 "send": tuple(stored.get("send", ("user",))),
             }
         )
@@ -133,10 +140,8 @@ def _pairs(parameter: Parameter, arguments: Mapping[str, Any]) -> Iterator[tuple
     match value:
         case _ if parameter.as_json:
             yield name, _encoded(orjson.dumps(value).decode())
-        case dict() if parameter.style == "deepObject":
-            for key, item in value.items():
-                for one in item if isinstance(item, list) else [item]:
-                    yield f"{name}%5B{_encoded(key)}%5D", _encoded(as_text(one))
+        case dict() | list() if parameter.style == "deepObject":
+            yield from _deep(name, value)
         case dict() if parameter.explode:
             for key, item in value.items():
                 yield _encoded(key), _encoded(as_text(item))
@@ -148,6 +153,26 @@ def _pairs(parameter: Parameter, arguments: Mapping[str, Any]) -> Iterator[tuple
             items = [item for pair in pairs for item in pair]
             joint = SEPARATORS.get(parameter.style, ",")
             yield name, joint.join(_encoded(as_text(item)) for item in items)
+        case _:
+            yield name, _encoded(as_text(value))
+
+
+def _deep(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield what an encoded name with brackets holds; null is left out.
+
+    OpenAPI leaves lists open. They are written as PHP, Rails and Stripe read them: `a[]=1`, and
+    `a[0][b]=1` for objects.
+    """
+    match value:
+        case None:
+            return
+        case dict():
+            for key, item in value.items():
+                yield from _deep(f"{name}%5B{_encoded(key)}%5D", item)
+        case list():
+            for place, item in enumerate(value):
+                place_shown = place if isinstance(item, dict | list) else ""
+                yield from _deep(f"{name}%5B{place_shown}%5D", item)
         case _:
             yield name, _encoded(as_text(value))
 
@@ -192,13 +217,18 @@ def _body(body: Body | None, arguments: Mapping[str, Any]) -> bytes | None:
     if body.media != FORM:
         return orjson.dumps(content)
     fields = content.items() if isinstance(content, dict) else ()
-    pairs = [
-        f"{_encoded(key)}={_encoded(as_text(item))}"
-        for key, value in fields
-        for item in (value if isinstance(value, list) else [value])
-        if item is not None
-    ]
-    return "&".join(pairs).encode()
+    pairs = (pair for key, value in fields for pair in _of_form(key, value, key in body.deep))
+    return "&".join(f"{name}={value}" for name, value in pairs).encode()
+
+
+def _of_form(key: str, value: Any, deep: bool) -> Iterator[tuple[str, str]]:
+    """Yield a form field's names and values, percent-encoded; objects are JSON unless `deep`."""
+    if deep:
+        yield from _deep(_encoded(key), value)
+        return
+    for item in value if isinstance(value, list) else [value]:
+        if item is not None:
+            yield _encoded(key), _encoded(as_text(item))
 
 
 def _encoded(text: str) -> str:

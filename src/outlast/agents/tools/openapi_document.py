@@ -60,6 +60,8 @@ class OpenApiDocument:
         if not reference.startswith("#"):
             where = f"{self.source}: {reference[:200]} is in another document"
             raise Misconfigured(f"{where}; bundle them into one, then name that")
+        if not reference.startswith("#/"):
+            raise Misconfigured(f"{self.source}: {reference[:200]} is no place in the document")
         value: Any = self.value
         for part in unquote(reference[1:]).split("/")[1:]:
             key = part.replace("~1", "/").replace("~0", "~")

@@ -35,6 +35,10 @@ _EFFECTS: Final = {
 _IGNORED_HEADERS: Final = {"accept", "authorization", "content-type"}
 """OpenAPI 3.1, 4.8.12.1: parameters of these names are ignored."""
 _JSON: Final = re.compile(r"application/(?:[\w.+-]+\+)?json\b", re.IGNORECASE)
+_ANY_MEDIA: Final = {"*/*", "application/*"}
+"""Media types of a body that may be JSON."""
+_WITHOUT_BODY: Final = {"get", "head"}
+"""OpenAPI 3.0, 4.7.10.1: a body is ignored where HTTP gives it no meaning."""
 _COMPOSED: Final = ("allOf", "anyOf", "oneOf", "not", "if", "patternProperties", "$ref")
 _STYLES: Final = {"path": {"simple"}, "header": {"simple"}}
 _QUERY_STYLES: Final = {*SEPARATORS, "deepObject"}
@@ -137,8 +141,11 @@ def _parameters(operation: Operation, operator: Operator, schemas: Schemas) -> I
     own_headers = {name.lower() for name in operator.headers} | _IGNORED_HEADERS
     for (place, name), parameter in found.items():
         required = place == "path" or parameter.get("required") is True
-        if place == "cookie" and required:
-            raise Misconfigured(f"{operation.shown} needs the cookie {name}, which is not sent")
+        if place == "cookie" and required and "cookie" not in own_headers:
+            raise Misconfigured(
+                f"{operation.shown} needs the cookie {name}, which a model does not send; "
+                "write it as the header Cookie"
+            )
         if (
             place == "cookie"
             or (place == "header" and name.lower() in own_headers)
@@ -172,22 +179,49 @@ def _parameter(argument: _Argument, name: str, operation: Operation) -> Paramete
     return Parameter(name, argument.name, place, style, explode is True, "content" in given)
 
 
-def _request_body(operation: Operation) -> tuple[str, Mapping[str, Any], bool] | None:
-    """Return media type, schema and whether it is needed; None without a body."""
-    if "requestBody" not in operation.value:
+@dataclass(frozen=True, slots=True)
+class _RequestBody:
+    media: str
+    schema: Mapping[str, Any]
+    required: bool
+    encoding: Mapping[str, Any]
+
+    @property
+    def deep(self) -> tuple[str, ...]:
+        """Keys of a form in the style `deepObject`."""
+        if self.media.lower() != FORM:
+            return ()
+        given = ((key, one) for key, one in self.encoding.items() if isinstance(one, Mapping))
+        return tuple(str(key) for key, one in given if one.get("style") == "deepObject")
+
+
+def _request_body(operation: Operation) -> _RequestBody | None:
+    """Return the body that is sent; None without one."""
+    if "requestBody" not in operation.value or operation.method in _WITHOUT_BODY:
         return None
     given = operation.document.resolved(operation.value["requestBody"])
     content, required = given.get("content"), given.get("required") is True
     found = {str(media): one for media, one in content.items()} if content else {}
     for media, one in found.items():
-        if _JSON.match(media) or media.partition(";")[0].strip().lower() == FORM:
-            schema = one.get("schema") if isinstance(one, Mapping) else None
-            plain = media.partition(";")[0].strip()
-            return plain, schema if isinstance(schema, Mapping) else {}, required
+        plain = media.partition(";")[0].strip()
+        plain = "application/json" if plain in _ANY_MEDIA else plain
+        if _JSON.match(plain) or plain.lower() == FORM:
+            value = one if isinstance(one, Mapping) else {}
+            schema, encoding = value.get("schema"), value.get("encoding")
+            schema = schema if isinstance(schema, Mapping) else {}
+            if not required and _is_empty(schema):
+                return None
+            encoding = encoding if isinstance(encoding, Mapping) else {}
+            return _RequestBody(plain, schema, required, encoding)
     if not required:
         return None
     media = ", ".join(found) or "of no type"
     raise Misconfigured(f"{operation.shown} needs a body {media}: only JSON and forms are sent")
+
+
+def _is_empty(schema: Mapping[str, Any]) -> bool:
+    """Whether nothing but an empty object fits."""
+    return schema.get("additionalProperties") is False and not schema.get("properties")
 
 
 def _body_arguments(operation: Operation, schemas: Schemas) -> Iterator[_Argument]:
@@ -195,7 +229,7 @@ def _body_arguments(operation: Operation, schemas: Schemas) -> Iterator[_Argumen
     body = _request_body(operation)
     if body is None:
         return
-    _, schema, required = body
+    schema, required = body.schema, body.required
     plain = operation.document.resolved(schema) if "$ref" in schema else schema
     if not _is_plain(plain):
         yield _Argument("", "body", schemas.converted(schema), required)
@@ -224,7 +258,9 @@ def _body(operation: Operation, arguments: list[_Argument], names: list[str]) ->
         return None
     pairs = zip(arguments, names, strict=True)
     fields = {one.name: name for one, name in pairs if one.place == "body"}
-    return Body(body[0], argument=fields[""]) if "" in fields else Body(body[0], fields=fields)
+    if "" in fields:
+        return Body(body.media, argument=fields[""], deep=body.deep)
+    return Body(body.media, fields=fields, deep=body.deep)
 
 
 def _named(arguments: list[_Argument]) -> list[str]:

@@ -24,8 +24,17 @@ _SINGLE: Final = {
     "unevaluatedItems",
     "unevaluatedProperties",
 }
-_LEFT_OUT: Final = {"discriminator", "example", "externalDocs", "nullable", "writeOnly", "xml"}
-"""Keywords of OpenAPI that are none of JSON Schema."""
+_LEFT_OUT: Final = {
+    "$id",
+    "$schema",
+    "discriminator",
+    "example",
+    "externalDocs",
+    "nullable",
+    "writeOnly",
+    "xml",
+}
+"""Keywords of OpenAPI that are none of JSON Schema; `$id` would make `#/$defs` another's."""
 
 
 class Schemas:
