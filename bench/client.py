@@ -109,11 +109,11 @@ class Connection(asyncio.Protocol):
                 del buffer[: end + 2]
                 self._finish()
                 return
-            self._hear(bytes(buffer[line + 2 : end]))
+            self._receive(bytes(buffer[line + 2 : end]))
             start = end + 2
         del buffer[:start]
 
-    def _hear(self, chunk: bytes) -> None:
+    def _receive(self, chunk: bytes) -> None:
         if self._watch is None:
             self._body.append(chunk)
         else:

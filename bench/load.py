@@ -94,7 +94,7 @@ class Arrivals:
     refused: bool = False
     """The server was overloaded, and said so (503)."""
 
-    def hear(self, chunk: bytes) -> None:
+    def receive(self, chunk: bytes) -> None:
         """Count the tokens in a chunk."""
         if found := chunk.count(self.mark):
             self.times.extend([time.perf_counter() - self.sent] * found)
@@ -181,7 +181,7 @@ async def first_token(connection: Connection, request: bytes, mark: bytes) -> fl
 
 async def _read(connection: Connection, request: bytes, arrivals: Arrivals) -> None:
     arrivals.sent = time.perf_counter()
-    answer = await connection.ask(request, arrivals.hear)
+    answer = await connection.ask(request, arrivals.receive)
     arrivals.refused = answer.status == 503
     if answer.status not in {200, 503}:
         raise RuntimeError(f"HTTP {answer.status}: {answer.body[:300]!r}")

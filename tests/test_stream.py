@@ -30,7 +30,7 @@ async def followed(
         ]
 
 
-async def test_many_followers_of_one_execution_hear_the_same(database: Database) -> None:
+async def test_many_followers_of_one_execution_get_the_same(database: Database) -> None:
     gate = asyncio.Event()
     words = [f"{n} " for n in range(300)]
     actor = FakeModel(by_turn([call(1, "look")], [*words[:150], gate, *words[150:]]))

@@ -149,6 +149,15 @@ work in a task group, as a `Duty`, or by `Failures.spawn`, which records what it
 PACKAGE = ROOT / "src" / "outlast"
 
 
+ENDINGS = {"embedding", "listing", "outgoing", "pending", "spending", "testing"}
+"""Nouns and adjectives that end like a gerund."""
+
+
+def test_modules_are_named_for_what_is_in_them() -> None:
+    gerunds = {path.stem for path in PACKAGE.rglob("*ing.py")}
+    assert gerunds <= ENDINGS
+
+
 def test_every_task_has_a_name_and_an_owner() -> None:
     paths = sorted(PACKAGE.rglob("*.py"))
     assert [wrong for path in paths for wrong in _wrong_tasks(path)] == []
@@ -186,10 +195,12 @@ def test_there_is_one_idiom_for_a_bound() -> None:
     assert found == []
 
 
-BANNED = {"wish", "told", "asked", "somebody", "nobody", "hears"}
+BANNED = {"wish", "told", "asked", "somebody", "nobody", "hear", "hears"}
 """Words of a dialect that this code once had; the field has plain ones for each."""
 ANY_BANNED = re.compile("|".join(BANNED), re.IGNORECASE)
 """Finds what may hold one, quickly."""
+PROSE = {".md", ".env", ".ts", ".mjs", ".html", ".yaml"}
+"""Files whose every line is read."""
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
@@ -204,6 +215,25 @@ def test_names_docstrings_and_messages_have_no_banned_word() -> None:
         for word in {part.lower() for part in WORD.findall(text)} & BANNED
     ]
     assert found == []
+
+
+def test_documents_and_comments_have_no_banned_word_either() -> None:
+    word = re.compile(rf"(?<![\w/.-])(?:{'|'.join(BANNED)})(?![\w.-]*[/=])\b", re.IGNORECASE)
+    listed = ["*.md", "docs", "examples", "clients", "bench"]
+    done = subprocess.run(
+        ["git", "ls-files", "--", *listed], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    prose = [ROOT / path for path in done.stdout.split() if Path(path).suffix in PROSE]
+    lines = ((path, line) for path in prose for line in path.read_text().splitlines())
+    comments = (
+        (path, found[0])
+        for path in SOURCES
+        if path != Path(__file__) and ANY_BANNED.search(text := path.read_text())
+        for found in re.finditer(r"(?m)(?<![\"'\w])# .*$", text)
+    )
+    assert [
+        f"{name(path)}: {line}" for path, line in (*lines, *comments) if word.search(line)
+    ] == []
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ class _Client:
         self.noticed_at = 0.0
         self.speaking = asyncio.Event()
 
-    def hear(self, chunk: bytes) -> None:
+    def receive(self, chunk: bytes) -> None:
         if _END in chunk:
             self.noticed_at = time.monotonic()
         elif TIME_WORD.search(chunk):
@@ -56,7 +56,7 @@ async def _cancel(way: Way, text: str) -> tuple[float, float]:
     here, there = await Connection.open(way.here), await Connection.open(way.there)
     made = (await here.ask(execute("silent", text, background=True))).json()["id"]
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(there.ask(follow(made), client.hear))
+        tasks.create_task(there.ask(follow(made), client.receive))
         await client.speaking.wait()
         requested = time.monotonic()
         (await here.ask(cancel(made))).json()

@@ -49,10 +49,10 @@ class Listener:
         """Follow the execution to its end."""
         connection = await Connection.open(port)
         self.sent = time.monotonic()
-        await connection.ask(follow(self.execution_id), self.hear)
+        await connection.ask(follow(self.execution_id), self.receive)
         connection.close()
 
-    def hear(self, chunk: bytes) -> None:
+    def receive(self, chunk: bytes) -> None:
         """Note the words of frames since its request: what came before is replayed."""
         now, at = time.monotonic(), time.time()
         for number, sent_at in _FRAME.findall(chunk):
@@ -74,12 +74,12 @@ async def texts(lab: Lab, way: Way, bare: HandOver | None) -> list[Row]:
 async def _direct(lab: Lab) -> list[float]:
     seconds: list[float] = []
 
-    def hear(chunk: bytes) -> None:
+    def receive(chunk: bytes) -> None:
         now = time.monotonic()
         seconds.extend(now - float(sent_at) for sent_at in TIME_WORD.findall(chunk))
 
     connection = await Connection.open(lab.controlled.port)
-    await connection.ask(ask_provider(f"clock-{lab.scale.words}-delay-100"), hear)
+    await connection.ask(ask_provider(f"clock-{lab.scale.words}-delay-100"), receive)
     connection.close()
     return seconds
 

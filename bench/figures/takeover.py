@@ -45,7 +45,7 @@ class _Follower:
         self.speaking = asyncio.Event()
         """Its model request runs."""
 
-    def hear(self, chunk: bytes) -> None:
+    def receive(self, chunk: bytes) -> None:
         if _RETRY in chunk:
             self.retried = time.monotonic()
         if TIME_WORD.search(chunk):
@@ -81,7 +81,7 @@ async def _followed(deployment: Deployment, count: int) -> AsyncGenerator[list[_
     connections = [await Connection.open(deployment.port) for _ in followers]
     async with asyncio.TaskGroup() as tasks:
         for follower, connection in zip(followers, connections, strict=True):
-            tasks.create_task(connection.ask(follow(follower.execution_id), follower.hear))
+            tasks.create_task(connection.ask(follow(follower.execution_id), follower.receive))
         async with asyncio.timeout(BOUND):
             await asyncio.gather(*(follower.spoken() for follower in followers))
         yield followers

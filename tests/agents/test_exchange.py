@@ -149,14 +149,14 @@ async def test_what_is_not_http_is_unavailable() -> None:
 async def test_cancelling_before_the_answer_closes_the_socket() -> None:
     requested, gone = asyncio.Event(), asyncio.Event()
 
-    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         requested.set()
         await reader.read()
         gone.set()
         writer.close()
 
-    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with opened(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as endpoint:
         asking = asyncio.create_task(heard(endpoint))
         async with asyncio.timeout(BOUND):

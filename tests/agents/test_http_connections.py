@@ -117,14 +117,14 @@ async def test_proxies_of_the_environment_are_not_used(
 async def test_a_cancel_closes_the_connection(box: ToolBox) -> None:
     requested, gone = asyncio.Event(), asyncio.Event()
 
-    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         requested.set()
         await reader.read()
         gone.set()
         writer.close()
 
-    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
     task = asyncio.create_task(box.call(look(url), {}, CONTEXT))
     with anyio.fail_after(5):

@@ -147,14 +147,14 @@ async def test_a_slow_answer_is_a_timeout_and_closes_the_connection(
 ) -> None:
     gone = asyncio.Event()
 
-    async def hear_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def read_to_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nx")
         await reader.read()
         gone.set()
         writer.close()
 
-    server = await asyncio.start_server(hear_the_end, "127.0.0.1", 0)
+    server = await asyncio.start_server(read_to_the_end, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
     with pytest.raises(ToolTimeout) as raised:
         await box.call(look(url, effect, timeout=0.5, retries=3), {}, CONTEXT)

@@ -92,7 +92,7 @@ async def test_a_task_that_the_server_does_not_know_or_never_answers_about_is_an
 ) -> None:
     with pytest.raises(ToolFailed, match=r"does not know the task of this call\. It is not known"):
         await call(tools, handle={"task": "task-9"})
-    monkeypatch.setattr("outlast.agents.mcp.polling._FAILURES", 2)
+    monkeypatch.setattr("outlast.agents.mcp.task_results._FAILURES", 2)
     spec = await tools.spec("act")
     server.away = True
     with pytest.raises(ToolFailed, match="does not say what has become of this call"):
@@ -110,7 +110,7 @@ async def test_a_result_that_is_not_wanted_is_cancelled_and_waited_for_by_nothin
 async def test_a_cancellation_that_fails_is_sent_a_few_times(
     server: TaskServer, tools: Tools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outlast.agents.mcp.polling._PAUSES", (0.01, 0.05, 0.05))
+    monkeypatch.setattr("outlast.agents.mcp.task_results._PAUSES", (0.01, 0.05, 0.05))
     server.away = True
     with capture_logs() as logs:
         tools.box.give_up(tools.source, {"task": "task-3"}, CONTEXT)

@@ -24,7 +24,7 @@ CREATE FUNCTION lost.pg_notify(text, text) RETURNS void LANGUAGE sql
     AS $$ SELECT nextval('lost.hints') $$;
 ALTER DATABASE fleet SET search_path TO lost, pg_catalog, public
 """
-_HEAR_AGAIN = "ALTER DATABASE fleet RESET search_path; DROP SCHEMA lost CASCADE"
+_CONNECT_AGAIN = "ALTER DATABASE fleet RESET search_path; DROP SCHEMA lost CASCADE"
 _BREAK_OFF = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = 'fleet' AND pid <> pg_backend_pid()
@@ -99,7 +99,7 @@ async def _ended(fleet: Fleet, name: str) -> dict[str, Any]:
     return await fleet.execution("b", name)
 
 
-async def test_where_every_hint_is_lost_all_goes_on_by_looking(fleet: Fleet) -> None:
+async def test_where_every_notification_is_lost_all_goes_on_by_looking(fleet: Fleet) -> None:
     async with _deaf(fleet):
         post = fleet.clients["a"].post
         waiting = asyncio.create_task(post("/v1/agents/idempotent/execute", json={"input": "Go"}))
@@ -124,7 +124,7 @@ async def _deaf(fleet: Fleet) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await fleet.rows(_HEAR_AGAIN)
+        await fleet.rows(_CONNECT_AGAIN)
         await fleet.rows(_BREAK_OFF)
 
 

@@ -245,7 +245,7 @@ async def test_a_stream_that_is_opened_while_the_database_is_away_begins_when_it
         assert isinstance(entries[-1].event, ExecutionCompleted)
 
 
-async def test_a_hint_that_cannot_be_read_does_not_make_a_process_deaf(
+async def test_a_notification_that_cannot_be_read_does_not_make_a_process_deaf(
     database: str, worker: Worker
 ) -> None:
     actor = FakeModel(by_turn(["Hi"]))
@@ -253,11 +253,11 @@ async def test_a_hint_that_cannot_be_read_does_not_make_a_process_deaf(
         worker(database, actor) as (core, caller),
         worker(database, actor, start=False) as (other, _),
     ):
-        other.streams.poll_seconds = 1000  # then nothing but a hint wakes its followers
+        other.streams.poll_seconds = 1000  # then nothing but a notification wakes its followers
         drivers: tuple[Any, Any] = (core.store.driver, other.store.driver)
         await until_found(partial(_listen, drivers))
-        for hint in _UNREADABLE:
-            _rows(database, f"SELECT pg_notify('outlast', '{hint}')")
+        for notification in _UNREADABLE:
+            _rows(database, f"SELECT pg_notify('outlast', '{notification}')")
         heard = asyncio.create_task(_followed(other, caller, await _started(core, caller)))
         assert isinstance((await heard)[-1].event, ExecutionCompleted)
 

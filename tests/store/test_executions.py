@@ -247,7 +247,7 @@ async def test_one_failing_write_does_not_take_its_neighbours_along(
         assert (await store.executions.get(WORKSPACE, execution.id)).status is Status.RUNNING
 
 
-async def test_listeners_hear_commits_in_order(
+async def test_listeners_get_commits_in_order(
     store: Store, create: Create, commit_log: CommitLog
 ) -> None:
     execution = await create()

@@ -208,7 +208,7 @@ async def test_a_measure_that_raises_keeps_no_write_from_its_answer(database: Da
         assert await driver.write(running("SELECT 7")) == [(7,)]
 
 
-async def test_a_hint_that_cannot_be_sent_is_counted_and_the_next_one_is_sent(
+async def test_a_notification_that_cannot_be_sent_is_counted_and_the_next_one_is_sent(
     database: Database,
 ) -> None:
     failures, clock = Failures(), FakeClock()
@@ -260,10 +260,10 @@ async def test_the_listener_goes_on_whatever_its_loop_raises(
             database, lambda commit: commit_log.put_nowait(commit.execution_id), failures
         ) as it,
     ):
-        hear, raised = it._listener._receive, asyncio.Event()
+        receive, raised = it._listener._receive, asyncio.Event()
 
         def broken(_: Any) -> None:
-            it._listener._receive = hear  # type: ignore[method-assign]
+            it._listener._receive = receive  # type: ignore[method-assign]
             raised.set()
             raise error
 
@@ -280,12 +280,12 @@ async def test_the_listener_goes_on_whatever_its_loop_raises(
                         break
                 except TimeoutError:
                     continue
-        assert failures.counts["hear_commits"] == 1
+        assert failures.counts["receive_commits"] == 1
         assert await store.executions.get(WORKSPACE, made.execution.id) == made.execution
 
 
 @pytest.mark.parametrize("payload", ["", "[]", "null", '{"from": 1}', '{"from":"x","entries":5}'])
-async def test_a_hint_that_says_nothing_sends_followers_to_the_log(
+async def test_a_notification_that_says_nothing_sends_followers_to_the_log(
     database: Database, payload: str
 ) -> None:
     missed: asyncio.Queue[None] = asyncio.Queue()

@@ -1,4 +1,4 @@
-"""What clients and executions hear where the SQLite file is in trouble."""
+"""What clients and executions get where the SQLite file is in trouble."""
 
 import asyncio
 import os

@@ -22,7 +22,7 @@ from outlast.model.execution import Execution, ModelStep, ToolStep
 from outlast.rooms.runs.stream.formats import Format, fold
 from outlast.rooms.runs.stream.frames import NumberedFrames
 from tests.support.api import Api, frames
-from tests.support.state_machine.answers import Answers, Lists, hear, plain
+from tests.support.state_machine.answers import Answers, Lists, plain, read_answers
 from tests.support.state_machine.reading import Reading
 from tests.support.state_machine.tools import BY_CLIENT
 
@@ -61,7 +61,7 @@ class Memory:
 async def agree(api: Api, row: Execution, memory: Memory, lists: Lists) -> Answers:
     """Compare everything that is said of an execution that does not move while this runs."""
     log = await api.core.services.executions.log(api.caller, row.id)
-    answers = await hear(api, row, lists)
+    answers = await read_answers(api, row, lists)
     reading = _read(log, memory)
     _agree_on_work(answers, reading)
     _agree_on_status(answers, reading)

@@ -89,7 +89,7 @@ async def _said(api: Api, path: str, **params: Any) -> Any:
     return answer.json()
 
 
-async def hear(api: Api, row: Execution, lists: Lists) -> Answers:
+async def read_answers(api: Api, row: Execution, lists: Lists) -> Answers:
     execution_id, said = row.id, partial(_said, api)
     execution = await said(f"/v1/executions/{execution_id}")
     of_conversation = f"/v1/conversations/{execution['conversationId']}"

@@ -13,10 +13,10 @@ from outlast.agents.mcp.connection import Connection, failure_text
 from outlast.agents.mcp.elicitation import Call, input_responses, needed
 from outlast.agents.mcp.http import FORGOTTEN, LOST, NOT_SENT, REFUSED
 from outlast.agents.mcp.listing import missing_tools, tool_specs
-from outlast.agents.mcp.polling import cancel_task, result_of_task
 from outlast.agents.mcp.result import result_of
 from outlast.agents.mcp.server import KEY, McpServer, Target, target_of
 from outlast.agents.mcp.shared import SharedServer
+from outlast.agents.mcp.task_results import cancel_task, result_of_task
 from outlast.agents.mcp.tasks import RAW, Called, Task, read
 from outlast.agents.mcp.waiting_calls import WaitingCalls
 from outlast.agents.outgoing import Outgoing

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, bindparam, insert, select, text
 
-from outlast.store.budgets.applying import APPLYING
+from outlast.store.budgets.applicable import APPLYING
 from outlast.store.driver import Statement
 from outlast.store.executions.statements import ADVANCED, LAST_SEQ
 from outlast.store.executions.tables import events, executions

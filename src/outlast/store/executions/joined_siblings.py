@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.expression import TableValuedAlias, Update
 from sqlalchemy.types import TypeEngine
 
-from outlast.store.budgets.applying import APPLYING
+from outlast.store.budgets.applicable import APPLYING
 from outlast.store.driver import BatchStatement
 from outlast.store.executions.columns import Writer, written_by
 from outlast.store.executions.joined import BEGIN_ONE

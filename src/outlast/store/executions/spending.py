@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, func, select
 from outlast.model.budget import NO_AMOUNTS, Amounts, Bounds, Reservation
 from outlast.model.execution import Budget, Execution, Status
 from outlast.model.price import NANO
-from outlast.store.budgets.applying import APPLYING
+from outlast.store.budgets.applicable import APPLYING
 from outlast.store.budgets.shares import Applying, Change, change_shares, share_of
 from outlast.store.budgets.tables import SPEND_TIME
 from outlast.store.budgets.write import NewBudget, insert_budget

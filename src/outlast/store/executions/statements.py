@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.expression import ColumnElement, ScalarSelect, Update
 
 from outlast.model.execution import CLIENT_DRIVEN
-from outlast.store.budgets.applying import APPLYING
+from outlast.store.budgets.applicable import APPLYING
 from outlast.store.driver import Statement
 from outlast.store.executions.columns import Writer, written_by
 from outlast.store.executions.tables import events, execution_metadata, executions

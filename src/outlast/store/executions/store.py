@@ -43,7 +43,7 @@ from outlast.store.executions.requests import (
     request_pause,
     requested,
 )
-from outlast.store.executions.running import append_text, record_active_time
+from outlast.store.executions.segment_writes import append_text, record_active_time
 from outlast.store.executions.siblings import Siblings
 from outlast.store.executions.spent_below import read_spent_below
 from outlast.store.executions.steps import read_steps

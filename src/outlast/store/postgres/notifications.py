@@ -32,7 +32,7 @@ SELECT pg_notify('outlast', payload) FROM json_array_elements_text(%s::json) AS 
 _PAYLOAD_BYTES: Final = 7900
 """Postgres accepts payloads below 8,000 bytes."""
 _RETRY_SECONDS: Final = 0.5
-_DUTY: Final = "hear_commits"
+_DUTY: Final = "receive_commits"
 
 logger = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""Polls tasks for the results of calls."""
+"""Results of calls that a server works on by itself: tasks are polled, given input, cancelled."""
 
 import asyncio
 from collections.abc import Mapping
