@@ -375,12 +375,15 @@ def test_a_bad_python_file_is_refused_in_these_words(folder: Path, text: str, me
     assert raised.value.message == message
 
 
+NO_FILE = "there is no such file (outlast init writes an agents.yaml)"
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("none.yaml", "none.yaml: there is no such file"),
-        ("none.py", "none.py: there is no such file"),
-        ("agents.json", "agents.json: there is no such file"),
+        ("none.yaml", f"none.yaml: {NO_FILE}"),
+        ("none.py", f"none.py: {NO_FILE}"),
+        ("agents.json", f"agents.json: {NO_FILE}"),
         ("agents-x", "agents-x: agents are in a .yaml, .json or .py file or a package.module"),
     ],
 )

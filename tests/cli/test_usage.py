@@ -193,6 +193,10 @@ def test_an_error_names_the_command_that_helps(command_line: CommandLine, outlas
         (("executions", "show", "exec_1"), 1, "no such execution. See: outlast executions list"),
         (("executions", "list", "--api-key", "bad"), 1, "create a key: outlast keys create"),
         (("executions", "list", "--after", "nix"), 2, "after: must be an id of the form exec_…"),
+        (("budgets", "remove", "nix"), 1, "See: outlast budgets list"),
+        (("keys", "revoke", ended.replace("exec", "key")), 1, "See: outlast keys list"),
+        (("workspaces", "create", "new"), 0, ""),
+        (("agents", "list", "--workspace", "new"), 0, "outlast init writes a file of them"),
         (("approve", ended), 1, f"{ended} waits for no approval. See: outlast approvals"),
         (
             ("executions", "resume", ended, "--checkpoint", checkpoint),

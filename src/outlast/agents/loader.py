@@ -92,7 +92,9 @@ def _text(file: FilePath) -> str:
     try:
         return file.read_text("utf-8")
     except FileNotFoundError as error:
-        raise Misconfigured(f"{file}: there is no such file") from error
+        raise Misconfigured(
+            f"{file}: there is no such file (outlast init writes an agents.yaml)"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"{file}: cannot be read: {error}") from error
 

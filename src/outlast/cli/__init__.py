@@ -12,10 +12,14 @@ from typing import Final, NoReturn
 
 _REMEDIES: Final = {
     "agent_not_found": "See: outlast agents list",
+    "approval_not_found": "See: outlast approvals",
+    "budget_not_found": "See: outlast budgets list",
     "checkpoint_not_found": "See: outlast executions checkpoints ID",
+    "client_call_not_found": "See: outlast executions show ID",
     "execution_not_found": "See: outlast executions list",
     "expired_api_key": "Create a key: outlast keys create",
     "invalid_api_key": "Set OUTLAST_API_KEY, or create a key: outlast keys create",
+    "key_not_found": "See: outlast keys list",
     "schedule_not_found": "See: outlast schedules list",
     "unreachable": "Start a server: outlast serve",
 }

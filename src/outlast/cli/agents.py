@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from typer import Option, Typer, echo
 
 from outlast.cli.options import AgentName, AsJson, DatabaseUrl, DataDir, Workspace, settings
-from outlast.cli.output import shorten, write_json, write_table
+from outlast.cli.output import note, shorten, write_json, write_table
 from outlast.model.agent import Agent
 from outlast.model.clock import iso
 from outlast.settings import Settings
@@ -37,6 +37,8 @@ def list_agents(
     if json:
         write_json(found)
         return
+    if not found:
+        note("There are no agents. outlast init writes a file of them, outlast serve reads it.")
     write_table(
         [
             "name",

@@ -61,7 +61,8 @@ async def check(settings: Settings, names: list[str]) -> list[Checked]:
     wanted = list(dict.fromkeys(names or loaded.models))
     if not wanted:
         raise Misconfigured(
-            "There is no model to check: name one, or an agents file with --agents FILE."
+            "There is no model to check: name one, or an agents file with --agents FILE, or "
+            "write one: outlast init"
         )
     clock = SystemClock()
     models = ModelCatalogue(clock, settings.data_dir, providers=providers_of(settings, loaded))

@@ -25,8 +25,8 @@ def client_of(settings: Settings, url: str | None = None, *, patience: float = 6
     key = settings.api_key or stored_key(settings)
     if not key:
         raise Misconfigured(
-            f"There is no API key: set OUTLAST_API_KEY, or start a server, which keeps one in "
-            f"{settings.key_file}."
+            f"There is no API key: set OUTLAST_API_KEY, or start a server (outlast serve), which "
+            f"keeps one in {settings.key_file}."
         )
     return Client(url or url_of(settings), key, patience=patience, retries=0)
 

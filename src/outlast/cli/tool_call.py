@@ -116,7 +116,9 @@ def _context() -> ToolContext:
 def _loaded(settings: Settings) -> LoadedAgents:
     loaded = read_agents(settings)
     if not loaded.specs:
-        raise Misconfigured("There are no agents: name their file with --agents FILE.")
+        raise Misconfigured(
+            "There are no agents: name their file with --agents FILE, or write one: outlast init"
+        )
     return loaded
 
 

@@ -51,7 +51,7 @@ def restore(backup: Path, path: Path, old: Path | None) -> bool:
     Misconfigured, and StoreLocked if a server runs.
     """
     if not backup.is_file():
-        raise Misconfigured(f"There is no file {backup}.")
+        raise Misconfigured(f"There is no file {backup}. One is made by: outlast backup FILE")
     with _place(path) as (place, there_was_one), _scratch(place) as scratch:
         if there_was_one and old is None:
             raise Misconfigured(f"There is a database at {path}: add --replace to keep it aside.")
