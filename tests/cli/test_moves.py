@@ -1,10 +1,13 @@
 """Approvals, pauses, roll-backs and deletions by the command line, as processes."""
 
 from collections.abc import Callable
+from typing import Final
 
 import orjson
+import pytest
 
 from tests.support.command_line import CommandLine
+from tests.support.databases import SQLITE
 
 Outlast = Callable[..., tuple[int, str, str]]
 
@@ -46,6 +49,40 @@ def test_what_waits_is_listed_decided_rolled_back_and_deleted(
     assert outlast("executions", "delete", second)[1] == f"{second} is deleted.\n"
     assert client.get(f"/v1/executions/{second}").status_code == 404
     assert orjson.loads(outlast("approvals", "--json")[1])["data"] == []
+
+
+TEAM: Final = """
+agents:
+  - {name: lead, model: "scripted:lead.yaml", tools: [{agent: careful}]}
+  - name: careful
+    model: scripted:script.yaml
+    tools: [{name: pay, description: Pay, python: "os:getcwd", approval: true}]
+"""
+LEAD: Final = """
+turns:
+  - steps:
+      - tool_calls: [{name: careful, parameters: {input: pay him}}]
+      - text: Done.
+"""
+
+
+@pytest.mark.only(SQLITE)
+def test_what_a_called_agent_waits_for_is_shown_and_decided_at_its_root(
+    command_line: CommandLine, outlast: Outlast
+) -> None:
+    (command_line.folder / "agents.yaml").write_text(TEAM)
+    (command_line.folder / "lead.yaml").write_text(LEAD)
+    client = command_line.serve().client(command_line.key)
+    root = client.post("/v1/agents/lead/execute", json={"input": "Go"}).json()
+    (waiting,) = root["pendingApprovals"]
+    _, out, _ = outlast("approvals")
+    assert out.split("\t")[:3] == [waiting["executionId"], waiting["toolCallId"], "pay"]
+    assert waiting["executionId"] != root["id"]
+    shown = outlast("executions", "show", root["id"])[1]
+    assert f"outlast approve {root['id']} {waiting['toolCallId']}" in shown
+    code, out, _ = outlast("approve", root["id"])
+    assert (code, out) == (0, f"pay ({waiting['toolCallId']}) is approved.\n")
+    assert outlast("executions", "watch", root["id"])[1] == "Done.\n"
 
 
 def test_usage_is_shown_and_budgets_and_views_are_set_and_removed(

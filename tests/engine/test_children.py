@@ -13,7 +13,7 @@ from outlast.model.error import ModelRejected
 from outlast.model.execution import Budget, Status
 from outlast.model.memory import Access, MemoryAccess
 from outlast.model.wait import Awaiting, Decision
-from tests.support.databases import Database
+from tests.support.databases import SQLITE, Database
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, tool
 from tests.support.trees import CHILD, MakeTeam, agent, heard, make_team, said
@@ -67,6 +67,25 @@ async def test_a_child_runs_its_agent_and_its_output_is_the_result_of_the_call(
     assert child.key_id == ended.key_id
     assert (ended.children, ended.depth, ended.root_id, ended.tree) == (1, 0, None, root)
     assert ended.usage.total_tokens == 30, "its own two requests"
+
+
+@pytest.mark.only(SQLITE)
+async def test_forwarded_headers_reach_the_tools_of_what_is_called(team: MakeTeam) -> None:
+    tools = FakeTools(researcher=CHILD, look=lambda _: "seen")
+    world = await team(
+        {
+            "lead": by_turn([call(1, "researcher", input="x")], ["Done."]),
+            "researcher": by_turn([call(2, "look")], ["Seen."]),
+        },
+        LEAD,
+        agent("researcher", tool("look")),
+        tools=tools,
+    )
+    root = await world.start(forwarded_headers={"X-Tenant": "acme"})
+    assert (await world.until(root)).output == "Done."
+    (child,) = await world.below(root, 1)
+    assert tools.context is not None
+    assert (tools.context.execution_id, tools.context.headers) == (child.id, {"X-Tenant": "acme"})
 
 
 async def test_a_parent_that_waits_for_a_child_is_a_row_that_shows_as_running(

@@ -145,6 +145,7 @@ async def test_a_spent_budget_refuses_new_executions_in_every_room_until_the_per
         await house.execute(body | {"stream": True}),
         await house.execute(),
         await house.client.post(RUNS, json=user()),
+        await house.client.post("/v1/execution", json={"name": "t", "agent_id": "agent", **body}),
     ]
     for answer in answers:
         assert answer.status_code == 429, answer.text
@@ -152,6 +153,7 @@ async def test_a_spent_budget_refuses_new_executions_in_every_room_until_the_per
         assert "0.01 credits a day, is spent (0.015 used" in answer.text
     assert [answer.json()["error"]["code"] for answer in answers[:4]] == ["quota_exceeded"] * 4
     assert isinstance(answers[4].json()["error"], str), "the room's own shape"
+    assert answers[5].json()["error"]["code"] == "quota_exceeded"
     again = await house.execute({"input": "Hi"}, headers=once)
     assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
     clock.advance(float(answers[0].headers["retry-after"]))

@@ -72,6 +72,15 @@ async def test_a_schedule_is_where_its_location_says_and_in_the_list_of_its_agen
     assert (await api.get(PATH, agentId="unknown")).status_code == 400
 
 
+async def test_the_shape_of_the_background_room_s_page_is_a_schedule(api: Api) -> None:
+    shape = {"mode": "SCHEDULED", "tasksPerDay": 2, "times": ["09:00", "15:30"]}
+    answer = await api.client.post(PATH, json={"agentId": "agent"} | shape)
+    assert answer.status_code == 201, answer.text
+    assert (answer.json()["cron"], answer.json()["times"]) == (None, ["09:00", "15:30"])
+    spread = await api.client.post(PATH, json={"agentId": "agent", "tasksPerDay": 3})
+    assert spread.json()["times"] == ["09:00", "13:00", "17:00"]
+
+
 async def test_the_first_schedules_of_an_agent_are_shown_with_it(api: Api) -> None:
     ids = [(await made(api))["id"] for _ in range(21)]
     (agent,) = (await api.get("/v1/agents")).json()["data"]
