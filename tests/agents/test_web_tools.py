@@ -1,6 +1,7 @@
 """Pages and search engines, in the likeness of real ones, on loopback."""
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -162,6 +163,36 @@ async def test_answers_of_every_kind_end_in_text_or_an_error(tmp_path: Path) -> 
         for shown in ("is application/pdf, which is not read", "answered 404", "could not be read"):
             with pytest.raises(ToolFailed, match=shown):
                 await call(url=server.url)
+
+
+async def test_a_page_is_read_in_its_charset(tmp_path: Path) -> None:
+    text = "Grüße aus Köln à la carte"
+    page = f"<p>{text}</p>"
+    meta = f"<meta charset='iso-8859-1'>{page}"
+    declared = f"<?xml version='1.0' encoding='iso-8859-1'?>{page}"
+    async with serving(
+        tmp_path,
+        "{webFetch: {}}",
+        html(page.encode("latin-1"), content_type="text/html; charset=iso-8859-1"),
+        html(page.encode(), content_type="text/html"),
+        html(meta.encode("latin-1"), content_type="text/html"),
+        html(declared.encode(), content_type="application/xhtml+xml; charset=utf-8"),
+        answer(text.encode("utf-16"), content_type="text/plain"),
+        answer(text.encode("latin-1"), content_type="text/plain; charset=latin1"),
+        answer(b"\xef\xbb\xbf" + text.encode(), content_type="text/plain"),
+    ) as (server, call):
+        found = [(await call(url=server.url))["text"] for _ in range(7)]
+    assert found == [text] * 7
+
+
+async def test_a_page_that_is_small_when_packed_is_read_to_two_mebibytes(tmp_path: Path) -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    million = b"x" * 1_000_000
+    bomb = b"".join([*(packer.compress(million) for _ in range(100)), packer.flush()])
+    packed = answer(bomb, content_type="text/plain", content_encoding="gzip")
+    end = 2 * 1024 * 1024 - 5
+    async with serving(tmp_path, "{webFetch: {}}", packed) as (server, call):
+        assert (await call(url=server.url, start=end))["text"] == "xxxxx"
 
 
 async def test_a_silent_page_ends_at_the_timeout(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 from outlast.agents.dial import AddressRefused
 from outlast.agents.outgoing import Outgoing, abort, trust
 from outlast.agents.port import ToolContext
+from outlast.agents.tools.charsets import CHARSETS
 from outlast.agents.tools.request import ToolRequest, tool_request
 from outlast.model.agent import HttpCall, ToolSpec
 from outlast.model.clock import Clock
@@ -44,17 +45,6 @@ _LOST = (aiohttp.ClientError, TimeoutError, OSError, EOFError)
 _TOO_MANY: Final = 429
 _SERVER_S: Final = 500
 _UNKNOWN = "It is not known whether the call had its effect."
-
-
-_CHARSETS: Final = frozenset(
-    {
-        "utf-8", "utf8", "us-ascii", "ascii", "utf-16", "utf-16le", "utf-16be",
-        "iso-8859-1", "latin1", "latin-1", "iso-8859-2", "iso-8859-15",
-        "windows-1250", "windows-1251", "windows-1252", "koi8-r",
-        "shift_jis", "euc-jp", "gbk", "gb2312", "gb18030", "big5", "euc-kr",
-    }
-)  # fmt: skip
-"""Charsets of responses. Python has more, some of which take seconds for a short text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +231,7 @@ def _value(call: _Call, response: aiohttp.ClientResponse, body: bytes) -> Any:
             raise ToolFailed(f"{call.address} answered with JSON that cannot be read.") from error
         return secrets.hide_in_result(value, body)
     charset = (response.charset or "utf-8").strip().lower()
-    if charset not in _CHARSETS:
+    if charset not in CHARSETS:
         problem = f"{call.address} answered with {kind} in a charset that is not read"
         raise ToolFailed(f"{problem}: {charset[:_SHOWN_NAME]!r}.")
     try:

@@ -1,6 +1,7 @@
 """Pages of the web as text. Each address is checked as it is dialled, redirects included."""
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ import aiohttp
 import trafilatura
 from lxml.html import document_fromstring  # type: ignore[import-untyped]
 from trafilatura.metadata import extract_metadata
+from trafilatura.utils import detect_encoding
 
 from outlast.agents.dial import AddressRefused
 from outlast.agents.outgoing import Outgoing, abort
+from outlast.agents.tools.charsets import page_text
 from outlast.model.error import ToolFailed
 
 _LARGEST: Final = 2 * 1024 * 1024
@@ -23,7 +26,12 @@ _AT_ONCE: Final = 2
 """Pages that are turned into text at the same time: that is work for a processor."""
 _HTML: Final = {"text/html", "application/xhtml+xml"}
 _TEXT: Final = re.compile(r"text/|application/(?:[\w.+-]*\+)?(?:json|xml|yaml|javascript)$")
+_DECLARATION: Final = re.compile(r"^\s{0,100}<\?xml[^>]{0,200}>")
+"""Names a charset, which was that of the bytes; the parser refuses it in a text."""
 _SHOWN: Final = 200
+
+
+logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # a page may be anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,16 @@ class WebPage:
     url: str
     title: str | None
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """The beginning of an answer's body."""
+
+    kind: str
+    charset: str | None
+    """The header's; None if it names none."""
+    content: bytes
 
 
 class WebPages:
@@ -56,21 +74,18 @@ class WebPages:
             if isinstance(found, str):
                 url = urljoin(url, found)
                 continue
-            kind, body = found
-            if kind in _HTML:
+            if found.kind in _HTML or _TEXT.match(found.kind):
                 async with self._turns:
-                    return await asyncio.to_thread(_page, url, body)
-            if _TEXT.match(kind):
-                return WebPage(url, None, body.decode("utf-8", "replace"))
-            raise ToolFailed(f"{_shown(url)} is {kind or 'of no type'}, which is not read.")
+                    return await asyncio.to_thread(_page, url, found)
+            raise ToolFailed(f"{_shown(url)} is {found.kind or 'of no type'}, which is not read.")
         raise ToolFailed(f"{_shown(url)}: more than {_REDIRECTS} redirects.")
 
     async def close(self) -> None:
         """Close the connections."""
         await self._outgoing.close()
 
-    async def _get(self, url: str) -> tuple[str, bytes] | str:
-        """Return content type and body, or where a redirect leads."""
+    async def _get(self, url: str) -> "_Body | str":
+        """Return the body, or where a redirect leads."""
         try:
             response = await self._outgoing.request("GET", _encoded(url), repeatable=True)
             try:
@@ -79,7 +94,8 @@ class WebPages:
                     return location
                 if response.status != 200:  # noqa: PLR2004
                     raise ToolFailed(f"{_shown(url)} answered {response.status}.")
-                return response.content_type.lower(), await _beginning(response)
+                kind, body = response.content_type.lower(), await _beginning(response)
+                return _Body(kind, response.charset, body)
             finally:
                 abort(response)
         except aiohttp.ClientConnectorError as error:
@@ -120,8 +136,14 @@ def _encoded(url: str) -> str:
     return str(URL(url))
 
 
-def _page(url: str, html: bytes) -> WebPage:
+def _page(url: str, body: _Body) -> WebPage:
     """Return the main text of a page, or all of its text if there is no main one."""
+    text = page_text(body.content, body.charset, detect_encoding)
+    return _main_text(url, text) if body.kind in _HTML else WebPage(url, None, text)
+
+
+def _main_text(url: str, html: str) -> WebPage:
+    html = _DECLARATION.sub("", html)
     try:
         tree = trafilatura.load_html(html)
         if tree is None:  # too little of a page for trafilatura
@@ -135,7 +157,7 @@ def _page(url: str, html: bytes) -> WebPage:
         raise ToolFailed(f"{_shown(url)} is HTML that cannot be read.") from error
 
 
-def _all_text(html: bytes) -> str:
+def _all_text(html: str) -> str:
     if not html.strip():
         return ""
     tree = document_fromstring(html)
