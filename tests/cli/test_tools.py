@@ -61,6 +61,33 @@ def test_tools_are_listed_as_the_model_sees_them(
     assert found["timeout"] == 30
 
 
+def test_the_tools_of_an_agents_memory_are_listed_and_need_an_execution(
+    outlast: Outlast, command_line: CommandLine
+) -> None:
+    (command_line.folder / "shop.yaml").write_text("""
+memoryStores: [{name: laws, description: What holds}]
+agents:
+  - name: shop
+    model: "scripted:none.yaml"
+    memoryStores: [customers, {name: laws, access: read_only}]
+  - {name: reader, model: "scripted:none.yaml", memoryStores: [{name: laws, access: read_only}]}
+""")
+    listed = {
+        agent: orjson.loads(outlast("tools", "list", agent, "--agents", "shop.yaml", "--json")[1])
+        for agent in ("shop", "reader")
+    }
+    verbs = {agent: [row["name"] for row in rows] for agent, rows in listed.items()}
+    assert verbs["reader"] == ["memory_search", "memory_read"]
+    assert verbs["shop"] == [*verbs["reader"], "memory_write", "memory_delete"]
+    writable = str(listed["shop"][2]["parameters"]["properties"]["store"])
+    assert "customers" in writable
+    assert "laws" not in writable
+    call = ("tools", "call", "shop", "memory_read", '{"key": "a"}', "--agents", "shop.yaml")
+    code, _, err = outlast(*call)
+    assert code == 2
+    assert "memory_read needs an execution: outlast run shop INPUT" in err
+
+
 async def test_a_call_is_real_and_its_result_is_json(
     outlast: Outlast, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,8 @@ from outlast.agents.loader import LoadedAgents
 from outlast.agents.models.schemas import inlined
 from outlast.agents.port import ToolContext
 from outlast.agents.readiness import tools_not_ready
+from outlast.agents.tools.memory_kind import KEY as MEMORY
+from outlast.agents.tools.memory_kind import HeldStore, with_memory_tools
 from outlast.agents.tools.python import ToolFunctions
 from outlast.cli.composition import environment_of, read_agents, tool_box
 from outlast.model import ids
@@ -15,21 +17,17 @@ from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.clock import SystemClock
 from outlast.model.error import AgentNotFound, InvalidRequest, Misconfigured
 from outlast.model.image import Image
+from outlast.model.memory import Access, EmbeddingState, MemoryStore, NewStore
 from outlast.settings import Settings
 
 
-def agent_named(settings: Settings, name: str) -> AgentSpec:
-    """Return an agent of the agents file. Raises Misconfigured, AgentNotFound."""
-    return _named(_loaded(settings), name)
-
-
 async def listed_tools(settings: Settings, name: str) -> AgentSpec:
-    """Return an agent with the tools that its MCP servers list now.
+    """Return an agent with the tools that its MCP servers list now, and of its memory stores.
 
     Raises Misconfigured, AgentNotFound, ToolsUnavailable.
     """
     logs.configure("error", "auto")  # what it would log is shown
-    spec = agent_named(settings, name)
+    spec = _named(_loaded(settings), name)
     if not spec.sources:
         return spec
     _require_ready(settings, replace(spec, tools=spec.sources))
@@ -90,7 +88,7 @@ async def call(
         if found is None:
             names = ", ".join(one.name for one in spec.offered) or "none"
             raise InvalidRequest(f"The agent {agent} has no tool {tool!r}; its tools: {names}.")
-        if box.waits_for(found, arguments) is not None:
+        if found.kind == MEMORY or box.waits_for(found, arguments) is not None:
             raise InvalidRequest(f"A call of {tool} needs an execution: outlast run {agent} INPUT")
         if found.approval and not yes and await box.asks(found, arguments):
             raise InvalidRequest(f"A person approves this call of {tool}: add --yes.")
@@ -127,4 +125,15 @@ def _named(loaded: LoadedAgents, name: str) -> AgentSpec:
     if found is None:
         known = ", ".join(spec.name for spec in loaded.specs)
         raise AgentNotFound(f"There is no agent {name!r} in the agents file; it has: {known}.")
-    return found
+    held = [
+        HeldStore(_described(store.name, loaded), Access(store.access))
+        for store in found.memory_stores
+    ]
+    return with_memory_tools(found, held)
+
+
+def _described(name: str, loaded: LoadedAgents) -> MemoryStore:
+    """Return a memory store as the agents file describes it."""
+    given = loaded.memory_stores.get(name, NewStore())
+    embedding = None if given.embedding is None else EmbeddingState(given.embedding)
+    return MemoryStore("", "", name, 0, 0, given.description, embedding=embedding)

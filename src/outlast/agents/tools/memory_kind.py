@@ -7,14 +7,14 @@ that records the call.
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from outlast.agents.embeddings.port import Embedded
 from outlast.agents.memory_search import Search
 from outlast.agents.port import ToolContext
 from outlast.agents.tools.kind import Draft, Resources, ToolEntry, ToolKind
-from outlast.model.agent import Effect, ToolSpec
+from outlast.model.agent import AgentSpec, Effect, ToolSpec
 from outlast.model.clock import iso
 from outlast.model.embedding import MAX_EMBEDDED, SearchMode, checked_mode, embedded_text
 from outlast.model.error import (
@@ -61,6 +61,12 @@ class HeldStore:
     def is_writable(self) -> bool:
         """Whether the execution may write to it."""
         return self.access is Access.READ_WRITE and self.store.archived_at is None
+
+
+def with_memory_tools(spec: AgentSpec, held: Sequence[HeldStore]) -> AgentSpec:
+    """Return an agent with the tools for these stores; a tool of its own keeps its name."""
+    tools = [tool for tool in memory_tools(held) if spec.tool(tool.name) is None]
+    return replace(spec, tools=(*spec.tools, *tools))
 
 
 def memory_tools(held: Sequence[HeldStore]) -> tuple[ToolSpec, ...]:

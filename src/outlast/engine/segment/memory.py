@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from outlast.agents.tools.memory_kind import HeldStore, held_stores, memory_tools
+from outlast.agents.tools.memory_kind import HeldStore, held_stores, with_memory_tools
 from outlast.model.agent import Agent
 from outlast.model.execution import Execution
 from outlast.store.memory.store import Memories
@@ -26,12 +26,9 @@ class MemoryTools:
         held = await held_stores(self.store, execution.workspace_id, stores)
         if not held:
             return agent
-        spec = agent.spec
-        tools = [tool for tool in memory_tools(held) if spec.tool(tool.name) is None]
+        spec = with_memory_tools(agent.spec, held)
         instructions = "\n\n".join(text for text in (spec.instructions, _note(held)) if text)
-        return replace(
-            agent, spec=replace(spec, instructions=instructions, tools=(*spec.tools, *tools))
-        )
+        return replace(agent, spec=replace(spec, instructions=instructions))
 
 
 def _note(held: Sequence[HeldStore]) -> str:
