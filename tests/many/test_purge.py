@@ -49,17 +49,17 @@ CREATE TRIGGER purged_again AFTER UPDATE ON executions FOR EACH ROW
 _UNWATCH: Final = """
 DROP TRIGGER purged_again ON executions; DROP FUNCTION note_purged_again; DROP TABLE purged_again;
 """
-_AGE: Final = "UPDATE conversations SET last_active_at = last_active_at - 8640000000"
-_DUE: Final = """
+AGE: Final = "UPDATE conversations SET last_active_at = last_active_at - 8640000000"
+DUE: Final = """
 SELECT count(*) FROM conversations AS c WHERE c.last_active_at < %s AND NOT EXISTS (
     SELECT FROM executions AS root
     JOIN executions AS one ON one.id = root.id OR one.root_id = root.id
     WHERE root.conversation_id = c.id AND one.completed_at IS NULL)
 """
-_CONTENT: Final = """
+CONTENT: Final = """
 SELECT count(*) FROM executions AS e JOIN {table} AS one ON one.execution_id = e.id WHERE is_purged
 """
-_SPENT: Final = "SELECT count(*), sum(credits) FROM charges WHERE at < %s"
+SPENT: Final = "SELECT count(*), sum(credits) FROM charges WHERE at < %s"
 
 
 @asynccontextmanager
@@ -98,14 +98,14 @@ async def conversations_of(fleet: Fleet, ids: list[str]) -> list[str]:
     return [dict(found)[one] for one in ids]
 
 
-async def copy(fleet: Fleet, roots: list[str]) -> None:
-    """Copy the conversations of these roots with all that is in them."""
+async def copy(fleet: Fleet, roots: list[str], copies: int = COPIES) -> None:
+    """Copy the conversations of these roots with all that is in them, so many times each."""
     conversations = await conversations_of(fleet, roots)
     tree = "SELECT id FROM executions WHERE id = ANY(%s) OR root_id = ANY(%s)"
     for table in _TABLES:
         where = _OF.get(table, f"one.execution_id IN ({tree})")
         given = [conversations] if table == "conversations" else [roots] * where.count("%s")
-        await fleet.rows(_COPY.format(table=table, where=where, copies=COPIES), *given)
+        await fleet.rows(_COPY.format(table=table, where=where, copies=copies), *given)
 
 
 @asynccontextmanager
@@ -165,18 +165,18 @@ async def test_many_processes_that_purge_at_once_delete_all_that_is_due_once_and
         await until_found(partial(asks, fleet, one, "approval"))
     await copy(fleet, spoken + trees)
     conversations = await conversations_of(fleet, spoken)
-    await fleet.rows(_AGE)
+    await fleet.rows(AGE)
     ((aged,),) = await fleet.rows("SELECT max(last_active_at) + 1 FROM conversations")
     started = await fleet.many("brief", 4)
-    ((total,),) = await fleet.rows(_DUE, aged)
+    ((total,),) = await fleet.rows(DUE, aged)
     assert total >= (COPIES + 1) * 8
     ((now,),) = await fleet.rows(
         "SELECT min(created_at) FROM executions WHERE id = ANY(%s)", started
     )
-    spent = await fleet.rows(_SPENT, now)
+    spent = await fleet.rows(SPENT, now)
 
     async def left(share: float) -> bool:
-        return bool((await fleet.rows(_DUE, aged))[0][0] <= share * total)
+        return bool((await fleet.rows(DUE, aged))[0][0] <= share * total)
 
     async def emptied() -> bool:
         return not await fleet.rows("SELECT id FROM executions WHERE purging LIMIT 1")
@@ -205,8 +205,8 @@ async def test_many_processes_that_purge_at_once_delete_all_that_is_due_once_and
         assert await fleet.rows("SELECT execution_id FROM purged_again") == []
 
     for table in ("events", "checkpoints", "waits"):
-        assert await fleet.rows(_CONTENT.format(table=table)) == [(0,)], table
-    assert await fleet.rows(_SPENT, now) == spent
+        assert await fleet.rows(CONTENT.format(table=table)) == [(0,)], table
+    assert await fleet.rows(SPENT, now) == spent
     for turn, (conversation, execution) in zip(spoken, again, strict=True):
         found = await fleet.clients["b"].get(f"/v1/conversations/{conversation}")
         assert found.status_code == (404 if execution is None else 200)
