@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, NotRequired, TypeAlias, TypedDict, TypeVar
 
-from outlast_client.types import Execution, Usage
+from outlast_client.types import Execution, Image, Usage
 from outlast_client.wire import json_of
 
 Type_co = TypeVar("Type_co", covariant=True)
@@ -81,6 +81,7 @@ class ToolEndData(_Data):
     name: str
     result: Any
     isError: bool
+    images: NotRequired[list[Image]]
 
 
 class ChildStartedData(_Woven):

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import psycopg
 import pytest
 
 from outlast.engine.maintenance.retention import PURGE
@@ -13,15 +14,17 @@ from outlast.store.conversations import content
 from outlast.store.conversations import store as conversations
 from outlast.store.conversations.content import Amount
 from outlast.store.conversations.delete import delete_conversation
-from tests.support.databases import Database
+from tests.support.databases import POSTGRESQL, Database
 from tests.support.engine import EngineHarness, MakeEngine
 from tests.support.images import Drawing, png
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import call, spec, tool
+from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
 
 AGENT = spec(tool("draw"))
+BLOCKED = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%blobs%'"
 
 
 def drawing(*seeds: int) -> FakeModel:
@@ -64,6 +67,16 @@ async def test_the_result_the_log_and_the_store_have_it(
         database.rows("SELECT data FROM events")
     )
     assert "IHDR" not in stored
+
+
+async def test_bytes_are_read_by_their_ids(make_engine: MakeEngine) -> None:
+    server = await drawer(make_engine, 1, 2)
+    execution = (await server.run()).execution
+    first, other = await images_of(server, execution.id)
+    some, workspace = server.core.store.images.some, server.caller.workspace_id
+    found = await some(workspace, [first.id, other.id, "img_0"])
+    assert found == {first.id: png(1), other.id: png(2)}
+    assert await some("ws_0", [first.id]) == {}
 
 
 async def test_bytes_go_with_the_last_execution_that_refers_to_them(
@@ -110,6 +123,28 @@ async def test_a_purge_takes_many_images_in_pieces(
         await seen()
     assert left[-1] == 0
     assert len({*left}) > 2, left
+
+
+@pytest.mark.only(POSTGRESQL)
+async def test_a_deletion_waits_for_a_reference_that_is_being_written(
+    make_engine: MakeEngine, database: Database
+) -> None:
+    server = await drawer(make_engine, 1)
+    old = (await server.run()).execution
+    (image,) = await images_of(server, old.id)
+    async with await psycopg.AsyncConnection.connect(database.url) as other:
+        await other.execute("UPDATE blobs SET at = at + 1")  # as the upsert of another execution
+        deletion = asyncio.create_task(server.executions.delete(server.caller, old.id))
+        async with asyncio.timeout(BOUND):
+            while not database.rows(BLOCKED):
+                await between_looks()
+        await other.execute(
+            "INSERT INTO blob_refs SELECT 'exec_2', blob_id, workspace_id FROM blob_refs"
+        )
+        await other.commit()
+        await asyncio.wait_for(deletion, BOUND)
+    assert ids_in(database) == [image.id]
+    assert database.rows("SELECT execution_id FROM blob_refs") == [("exec_2",)]
 
 
 async def test_a_deletion_and_a_new_reference_at_once_keep_what_is_referred_to(

@@ -50,6 +50,19 @@ async def test_a_call_names_its_image_and_the_route_answers_it(make_api: MakeApi
         assert refused.value.reason == "image_not_found"
 
 
+@pytest.mark.parametrize(("tokens", "requests"), [(4_000, 1), (8_000, 2)])
+async def test_a_hard_budget_has_room_for_the_image_before_it_is_sent(
+    make_api: MakeApi, tokens: int, requests: int
+) -> None:
+    model, tools = drawer()
+    api = await make_api(model, agent=spec(tool("draw"), images=True), tools=tools)
+    await api.client.put("/v1/budgets/workspace", json={"maxTokens": tokens})
+    answer = (await api.execute({"input": "Draw"})).json()
+    assert len(model.requests) == requests
+    expected = "budget_exceeded" if requests == 1 else None
+    assert (answer["error"] and answer["error"]["code"]) == expected
+
+
 async def test_an_export_has_each_image_once(make_api: MakeApi) -> None:
     model = FakeModel(by_turn([call(1, "draw"), call(2, "draw")], ["Done."]))
     api = await make_api(model, agent=spec(tool("draw")), tools=Drawing(lambda _: png(1)))

@@ -3,6 +3,7 @@
 import type { components } from "./api.js";
 
 type Execution = components["schemas"]["Execution"];
+type Image = components["schemas"]["Image"];
 type Usage = components["schemas"]["Usage"];
 
 /** In a stream with the frames of called agents: whose frame it is. */
@@ -16,7 +17,7 @@ export type FrameData = Woven &
     | { type: "text_delta"; text: string }
     | { type: "thinking"; text: string }
     | { type: "tool_call_start"; id: string; name: string; parameters: Record<string, unknown> }
-    | { type: "tool_call_end"; id: string; name: string; result: unknown; isError: boolean }
+    | { type: "tool_call_end"; id: string; name: string; result: unknown; isError: boolean; images?: Image[] }
     | { type: "child_started"; toolCallId: string; agent: string; childId?: string }
     | { type: "child_finished"; toolCallId: string; status: string; childId?: string }
     | {
