@@ -139,6 +139,31 @@ def test_five_failures_within_thirty_seconds_switch_a_model_off_for_thirty() -> 
     assert trial.after(DOWN) == [(0.5, "a")]
 
 
+def test_one_request_decides_whether_a_model_is_on_again() -> None:
+    trial = Trial("a", "b")
+    for _ in range(5):
+        trial.breakers.failed("a")
+
+    def models(count: int) -> list[str]:
+        made = [Attempts(trial.spec, 2, trial.breakers, trial.clock) for _ in range(count)]
+        return [one.model for one in made]
+
+    trial.clock.advance(30)
+    trial.again()
+    assert (trial.attempts.model, models(3)) == ("a", ["b", "b", "b"])
+    assert trial.after(DOWN) == [(0.0, "b")]
+    trial.breakers.failed("a")  # a request from before: the model is off no longer for it
+    trial.clock.advance(30)
+    trial.again()
+    trial.after(ModelRejected("unsafe"))
+    trial.again()
+    assert (trial.attempts.model, models(1)) == ("a", ["b"])  # a refusal has not decided
+    trial.clock.advance(30)
+    assert models(2) == ["a", "b"]  # nor has one that was cut off
+    trial.attempts.answered()
+    assert models(2) == ["a", "a"]
+
+
 def test_failures_that_are_old_or_before_an_answer_switch_nothing_off() -> None:
     breakers = Breakers(clock := FakeClock())
     for _ in range(4):

@@ -73,6 +73,8 @@ class Attempts:
         """Return the seconds to wait before the next try, of `model`; None if there is none."""
         if isinstance(error, ModelUnavailable | ModelRateLimited):
             self._breakers.failed(self.model)
+        elif isinstance(error, Upstream):
+            self._breakers.refused(self.model)
         following = self._following(error)
         if self._repeats(error, patience=_PATIENCE if following else _LONGEST_WAIT):
             wait = _FIRST_WAIT * (1 << self._attempts)
@@ -129,5 +131,5 @@ class Attempts:
 
     def _without_off(self, chain: tuple[ModelChoice, ...]) -> tuple[ModelChoice, ...]:
         """Return the chain from the first model that is not off; all of it if every one is."""
-        on = (n for n, one in enumerate(chain) if not self._breakers.is_off(one.name))
+        on = (n for n, one in enumerate(chain) if self._breakers.admits(one.name))
         return chain[next(on, 0) :]

@@ -1,7 +1,8 @@
 """Keeps requests from models that fail: each model has a breaker in each process.
 
 Five failures within 30 s, without an answer between them, switch a model off for 30 s. The first
-request after that decides: if it fails too, the model is off again.
+request after that decides: the model stays off for the others until it has an answer, and if it
+fails too, the model is off again.
 """
 
 from typing import Final
@@ -28,11 +29,30 @@ class Breakers:
         """Moments of the failures since the last answer."""
         self._off: dict[str, float] = {}
         """Until when a model is off, or was, if nothing has answered since."""
+        self._deciding: set[str] = set()
+        """Models that are off but for one request, which decides."""
 
     def is_off(self, model: str) -> bool:
         """Whether no request should go to the model now."""
         until = self._off.get(model)
         return until is not None and self._clock.monotonic() < until
+
+    def admits(self, model: str) -> bool:
+        """Whether a request goes to the model now, which may be the one that decides."""
+        if self.is_off(model):
+            return False
+        if model in self._off:
+            self._deciding.add(model)
+            self._off[model] = (
+                self._clock.monotonic() + _OFF_SECONDS
+            )  # if it is cut off, a later one
+        return True
+
+    def refused(self, model: str) -> None:
+        """Note that the provider has refused a request: if that one was to decide, another does."""
+        if model in self._deciding:
+            self._deciding.discard(model)
+            self._off[model] = self._clock.monotonic()
 
     def failed(self, model: str) -> None:
         """Count a failure of the provider, not one of the request."""
@@ -40,10 +60,14 @@ class Breakers:
         if len(self._failures) >= _MOST:
             self._failures.clear()
             self._off.clear()
+            self._deciding.clear()
         recent = [at for at in self._failures.get(model, ()) if now - at < _WINDOW_SECONDS]
         self._failures[model] = [*recent, now]
-        if self.is_off(model) or (len(recent) + 1 < _FAILURES and model not in self._off):
+        if self.is_off(model) and model not in self._deciding:
             return
+        if len(recent) + 1 < _FAILURES and model not in self._off:
+            return
+        self._deciding.discard(model)
         self._off[model] = now + _OFF_SECONDS
         logger.warning("model.off", model=model, seconds=_OFF_SECONDS)
 
@@ -52,3 +76,4 @@ class Breakers:
         if self._failures:
             self._failures.pop(model, None)
             self._off.pop(model, None)
+            self._deciding.discard(model)
