@@ -13,6 +13,7 @@ from tests.support.command_line import CommandLine
 from tests.support.databases import SQLITE
 from tests.support.doctor import findings
 from tests.support.http_tools import HttpToolServer, answer
+from tests.support.images import png
 from tests.support.mcp_servers import ODD
 
 Outlast = Callable[..., tuple[int, str, str]]
@@ -86,6 +87,25 @@ agents:
     code, _, err = outlast(*call)
     assert code == 2
     assert "memory_read needs an execution: outlast run shop INPUT" in err
+
+
+def test_a_call_says_what_images_it_has_brought(
+    outlast: Outlast, command_line: CommandLine
+) -> None:
+    (command_line.folder / "plot.py").write_text(f"""
+from outlast import Agent, ToolContext, tool
+
+@tool(effect="read_only")
+def plot(context: ToolContext) -> str:
+    "Plot it."
+    return context.images.keep({png(1)!r}).placeholder
+
+agents = [Agent("plotter", model="scripted:none.yaml", tools=[plot])]
+""")
+    code, out, err = outlast("tools", "call", "plotter", "plot", "--agents", "plot.py")
+    assert code == 0, err
+    name = orjson.loads(out).split()[1].rstrip(":")
+    assert f"It brought {name}, image/png, {len(png(1))} bytes." in err
 
 
 async def test_a_call_is_real_and_its_result_is_json(

@@ -6,10 +6,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from outlast.agents import call_images
+from outlast.agents.port import ModelRequest
 from outlast.engine.maintenance.retention import PURGE
 from outlast.model.event import ToolFinished
 from outlast.model.execution import ToolStep
-from outlast.model.image import Image, ImageNotFound
+from outlast.model.image import MOST_BYTES, Image, ImageNotFound
 from outlast.store.conversations import content
 from outlast.store.conversations import store as conversations
 from outlast.store.conversations.content import Amount
@@ -17,7 +19,7 @@ from outlast.store.conversations.delete import delete_conversation
 from tests.support.databases import POSTGRESQL, Database
 from tests.support.engine import EngineHarness, MakeEngine
 from tests.support.images import Drawing, png
-from tests.support.models import FakeModel, by_turn
+from tests.support.models import FakeModel, Reply, by_turn
 from tests.support.tools import call, spec, tool
 from tests.support.waiting import BOUND, between_looks
 
@@ -67,6 +69,31 @@ async def test_the_result_the_log_and_the_store_have_it(
         database.rows("SELECT data FROM events")
     )
     assert "IHDR" not in stored
+
+
+async def test_an_execution_keeps_no_more_than_its_share(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = len(png(1))
+    monkeypatch.setattr(call_images, "MOST_BYTES_OF_EXECUTION", 2 * size)
+
+    def draws(request: ModelRequest) -> Reply:
+        drawn = len(request.messages) // 2
+        return ["Done."] if drawn == 3 else [call(drawn + 1, "draw", n=drawn + 1)]
+
+    tools = Drawing(lambda arguments: png(arguments["n"]))
+    server = await make_engine(FakeModel(draws), AGENT, tools)
+    execution = (await server.run()).execution
+    assert len(await images_of(server, execution.id)) == 2
+
+
+async def test_one_as_large_as_may_be_is_kept(make_engine: MakeEngine) -> None:
+    large = png(1) + bytes(MOST_BYTES - len(png(1)))
+    server = await make_engine(drawing(1), AGENT, Drawing(lambda _: large))
+    execution = (await server.run()).execution
+    (image,) = await images_of(server, execution.id)
+    found = await server.core.services.images.get(server.caller, execution.id, image.id)
+    assert found.data == large
 
 
 async def test_bytes_are_read_by_their_ids(make_engine: MakeEngine) -> None:

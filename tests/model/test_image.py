@@ -6,7 +6,13 @@ import pytest
 
 from outlast.agents.call_images import CallImages, NotKept
 from outlast.model.ids import parse
-from outlast.model.image import MOST_BYTES, MOST_IMAGES, WholeImage, media_type_of
+from outlast.model.image import (
+    MOST_BYTES,
+    MOST_BYTES_OF_EXECUTION,
+    MOST_IMAGES,
+    WholeImage,
+    media_type_of,
+)
 from tests.support.images import png
 
 
@@ -62,6 +68,13 @@ def test_a_call_keeps_images_up_to_its_bounds_and_each_once() -> None:
     with pytest.raises(NotKept, match="only 20 images"):
         images.keep(png(99))
     assert images.keep(png(1)) == kept[0], "one that is there needs no room"
+
+
+def test_an_execution_keeps_images_up_to_their_size_together() -> None:
+    images = CallImages(MOST_BYTES_OF_EXECUTION - len(png(1)))
+    images.keep(png(1))
+    with pytest.raises(NotKept, match="only 268435456 bytes of one execution"):
+        images.keep(png(2))
 
 
 def test_a_call_keeps_images_up_to_their_size_together() -> None:

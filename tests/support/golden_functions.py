@@ -1,8 +1,8 @@
-"""The functions that golden transcripts name: loops of code agents, and a tool."""
+"""The functions that golden transcripts name: loops of code agents, and tools."""
 
 import asyncio
 
-from outlast import Context, ToolFailed
+from outlast import Context, ToolContext, ToolFailed
 
 
 async def half(ctx: Context, given: str) -> str:
@@ -16,6 +16,11 @@ async def half(ctx: Context, given: str) -> str:
     except ToolFailed as error:
         return error.message
     return f"{ctx.state['draft']} {total}"
+
+
+async def draw(context: ToolContext) -> str:
+    """Draw the smallest image."""
+    return context.images.keep(b"GIF89a\1\0\1\0\0\0\0;").placeholder
 
 
 async def wait() -> None:

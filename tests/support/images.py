@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+from outlast.agents.call_images import NotKept
 from tests.support.tools import FakeTools
 
 
@@ -30,6 +31,9 @@ class Drawing(FakeTools):
     def __init__(self, draws: Callable[[dict[str, Any]], bytes], **functions: Any) -> None:
         def draw(arguments: dict[str, Any]) -> str:
             assert self.context is not None
-            return self.context.images.keep(draws(arguments)).placeholder
+            try:
+                return self.context.images.keep(draws(arguments)).placeholder
+            except NotKept as error:
+                return f"not kept: {error}"
 
         super().__init__(draw=draw, **functions)

@@ -3,7 +3,14 @@
 import binascii
 from typing import Final
 
-from outlast.model.image import MOST_BYTES, MOST_BYTES_TOGETHER, MOST_IMAGES, Image, WholeImage
+from outlast.model.image import (
+    MOST_BYTES,
+    MOST_BYTES_OF_EXECUTION,
+    MOST_BYTES_TOGETHER,
+    MOST_IMAGES,
+    Image,
+    WholeImage,
+)
 
 _TYPES: Final = "PNG, JPEG, GIF and WebP are kept"
 _LONGEST_BASE64: Final = MOST_BYTES * 4 // 3 + 4
@@ -16,9 +23,11 @@ class NotKept(Exception):
 class CallImages:
     """The images of one call so far, each once."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: int = 0) -> None:
+        """`before`: bytes that the execution has kept by then."""
         self._kept: dict[str, WholeImage] = {}
         self._size = 0
+        self._before = before
 
     @property
     def kept(self) -> tuple[WholeImage, ...]:
@@ -53,3 +62,5 @@ class CallImages:
             raise NotKept(f"only {MOST_IMAGES} images of one result are")
         if self._size + more > MOST_BYTES_TOGETHER:
             raise NotKept(f"only {MOST_BYTES_TOGETHER} bytes of one result are")
+        if self._before + self._size + more > MOST_BYTES_OF_EXECUTION:
+            raise NotKept(f"only {MOST_BYTES_OF_EXECUTION} bytes of one execution are")

@@ -19,6 +19,8 @@ MOST_IMAGES: Final = 20
 """Maximum images of one result."""
 MOST_BYTES_TOGETHER: Final = 16_777_216
 """Maximum bytes of the images of one result."""
+MOST_BYTES_OF_EXECUTION: Final = 268_435_456
+"""Bytes of images after which an execution keeps no more."""
 _DIGEST_BYTES: Final = 16
 _BEGINNINGS: Final = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),

@@ -17,7 +17,7 @@ from outlast.model.agent import Agent
 from outlast.model.clock import Clock
 from outlast.model.event import TextAdded, ThinkingAdded
 from outlast.model.execution import Execution, ModelStep, PauseRequest, Status, Step, ToolStep
-from outlast.model.image import WholeImage
+from outlast.model.image import Image, WholeImage
 from outlast.model.input_request import InputRequest
 from outlast.model.memory import MemoryWrite
 from outlast.model.message import Message, Part, Text, Thinking, ToolCall
@@ -155,6 +155,8 @@ class Segment:
     waits_read = False
     """Whether its waits were just read. A decision made since resumes an execution that rests."""
     pause_reason: str | None = None
+    image_bytes = 0
+    """Bytes of the images of its steps."""
     blind: frozenset[str] = frozenset()
     """Models that have rejected a request with images."""
 
@@ -308,6 +310,7 @@ class Segment:
     def add(self, *steps: Step) -> None:
         """Add recorded steps."""
         self.steps.extend(steps)
+        self.image_bytes += sum([one.size for step in steps for one in images_of(step)])
         self.highest_step = max([self.highest_step, *[step.number for step in steps]])
         if all(isinstance(step, ToolStep) for step in steps):
             for step in steps:
@@ -340,6 +343,11 @@ class Segment:
             return "".join(texts)
         models = (s for s in reversed(self.steps) if isinstance(s, ModelStep))
         return next((s.message.text for s in models if s.message.text), None)
+
+
+def images_of(step: Step) -> tuple[Image, ...]:
+    """Return the images that a step's tool has brought."""
+    return step.images if isinstance(step, ToolStep) else ()
 
 
 async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:

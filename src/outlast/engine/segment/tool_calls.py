@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import structlog
 
+from outlast.agents.call_images import CallImages
 from outlast.agents.port import MAX_ERROR_BYTES, InputNeeded, Tools
 from outlast.agents.unreadable import unreadable_arguments
 from outlast.engine.segment.browsers import SegmentBrowsers
@@ -177,6 +178,7 @@ class ToolCalls:
             defer=partial(handles.defer, number, call.id),
             ask=partial(self.inputs.answers, segment, number, handles, call),
             given=given_input(segment.waits.get(call.id)),
+            images=CallImages(segment.image_bytes),
         )
         try:
             result = await self.tools.call(tool, call.parameters, context)
