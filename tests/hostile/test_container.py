@@ -3,8 +3,6 @@
 The base is Debian's, made by mmdebstrap, where a registry may be out of reach.
 """
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -13,20 +11,14 @@ import orjson
 import pytest
 
 from outlast.client import SyncClient
+from tests.support.containers import BASE, IMAGE, MISSING, PODMAN, build_outlast, run
 from tests.support.long_cases import WHOLE
 from tests.support.mcp_servers import free_port
 from tests.support.waiting import BOUND
 
-ROOT: Final = Path(__file__).parents[2]
-TOOLS: Final = ("podman", "buildah", "mmdebstrap", "runc")
-BASE: Final = "localhost/outlast-test-base"
-IMAGE: Final = "localhost/outlast-test"
 KEY: Final = "sk_container_00000000000"
-PODMAN: Final = ("podman", "--runtime", "runc")
 LIMITS: Final = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
 """That a host of tests may set, which may not be allowed more than its own."""
-OF_HOST: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
-"""What a build behind a proxy needs."""
 MOST_BYTES: Final = 180_000_000
 """What the image may add to its base."""
 AGENTS: Final = """
@@ -37,31 +29,16 @@ agents:
 WORDS: Final = " ".join(f"word{n}" for n in range(40))
 SCRIPT: Final = f'turns: [{{steps: [{{text: "{WORDS}", delay_ms: 300}}]}}]'
 
-missing = [tool for tool in TOOLS if shutil.which(tool) is None]
 pytestmark = [
     pytest.mark.skipif(not WHOLE, reason="it takes minutes: make hostile"),
-    pytest.mark.skipif(bool(missing), reason=f"not on this machine: {', '.join(missing)}"),
+    pytest.mark.skipif(bool(MISSING), reason=f"not on this machine: {', '.join(MISSING)}"),
 ]
-
-
-def run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Build the image; return what podman says of it."""
-    if subprocess.run(["podman", "image", "exists", BASE], check=False).returncode:
-        tar = tmp_path_factory.mktemp("base") / "base.tar"
-        packages = "--include=python3,python3-venv,ca-certificates"
-        run("mmdebstrap", "--variant=minbase", packages, "trixie", str(tar))
-        run("podman", "import", str(tar), BASE)
-    mounts = [f"--volume={path}:{path}:ro" for path in OF_HOST if Path(path).exists()]
-    file = ROOT / "examples" / "deploy" / "Dockerfile"
-    build = ["buildah", "bud", "--isolation=chroot", "--network=host", "--format=docker", *mounts]
-    run(*build, f"--build-arg=PYTHON={BASE}", f"--tag={IMAGE}", f"--file={file}", str(ROOT))
+    build_outlast(tmp_path_factory.mktemp("base"))
     described: dict[str, Any] = orjson.loads(run("podman", "image", "inspect", IMAGE))[0]
     return described
 
