@@ -225,8 +225,10 @@ async def test_an_answer_is_bounded_by_the_price_of_the_model_that_is_tried(
         here.first.replies["m"] = Reply((b"{}",), status="500 X")
         view = await here.run("a:m", "b:m", budget=Budget(max_credits=22_000 / NANO))
         assert view.execution.status is Status.COMPLETED
-        assert {request["max_tokens"] for request in here.first.requests} == {22}
-        assert here.second.requests[0]["max_tokens"] == 2000
+        assert {request["max_tokens"] for request in here.first.requests} == {
+            (22_000 - 2 * 100) // 1000
+        }
+        assert here.second.requests[0]["max_tokens"] == (22_000 - 2 * 7) // 11
 
 
 @pytest.mark.only(SQLITE)

@@ -1,11 +1,14 @@
 """What ends an execution before its last answer: failures, limits, budgets."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from outlast.agents.estimate import request_tokens
+from outlast.agents.port import Answer, ModelEvent, ModelRequest
 from outlast.model.agent import Limits
 from outlast.model.error import (
     ModelRateLimited,
@@ -14,6 +17,8 @@ from outlast.model.error import (
 )
 from outlast.model.event import StepRetried, TextAdded
 from outlast.model.execution import Budget, Status
+from outlast.model.usage import Usage
+from tests.support.databases import SQLITE
 from tests.support.engine import MakeEngine
 from tests.support.models import FakeModel, Reply, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
@@ -92,7 +97,8 @@ async def test_a_budget_of_tokens_bounds_the_answer_and_fails_what_overspends(
 ) -> None:
     server = await make_engine(FakeModel(by_turn(["Hello"])))
     view = await server.run(budget=Budget(max_tokens=12))
-    assert server.model.requests[0].settings["max_tokens"] == 12
+    (request,) = server.model.requests
+    assert request.settings["max_tokens"] == 12 - request_tokens(request) == 8
     assert view.execution.output == "Hello"
     assert view.execution.error is not None
     assert view.execution.error.code == "budget_exceeded"
@@ -100,6 +106,45 @@ async def test_a_budget_of_tokens_bounds_the_answer_and_fails_what_overspends(
     poor = await server.run(budget=Budget(max_credits=0.001))
     assert poor.execution.error is not None
     assert poor.execution.error.code == "budget_exceeded"
+
+
+@pytest.mark.only(SQLITE)
+async def test_input_that_a_budget_has_no_room_for_is_not_sent(make_engine: MakeEngine) -> None:
+    server = await make_engine(FakeModel(by_turn(["Hello"])))
+    text = "word " * 1000
+    for budget in (Budget(max_tokens=1000), Budget(max_credits=1)):
+        execution = (await server.run(text, budget=budget)).execution
+        assert execution.error is not None
+        assert execution.error.code == "budget_exceeded"
+        assert "The next request has 1253 tokens of input." in execution.error.message
+        assert (execution.charged_tokens, execution.credits) == (0, 0)
+    assert server.model.requests == []
+    exact = await server.run(text, budget=Budget(max_tokens=1254))
+    assert server.model.requests[0].settings["max_tokens"] == 1
+    assert exact.execution.charged_tokens == 15
+
+
+class CutOff(FakeModel):
+    """Its answer has as many tokens as it may have, its input fewer than estimated."""
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        async for event in super().stream(request):
+            if isinstance(event, Answer):
+                usage = Usage(1, request.settings["max_tokens"])
+                yield replace(event, usage=usage, finish_reason="length")
+            else:
+                yield event
+
+
+@pytest.mark.only(SQLITE)
+async def test_an_answer_that_its_budget_has_cut_off_ends_as_budget_exceeded(
+    make_engine: MakeEngine,
+) -> None:
+    server = await make_engine(CutOff(by_turn(["So fa"])))
+    execution = (await server.run(budget=Budget(max_tokens=12))).execution
+    assert (execution.status, execution.output) == (Status.FAILED, "So fa")
+    assert execution.error is not None
+    assert execution.error.code == "budget_exceeded"
 
 
 async def test_a_limit_of_seconds_ends_a_model_call(make_engine: MakeEngine) -> None:

@@ -1,11 +1,12 @@
 """What an execution may spend: a limit counts without superseded work, a budget all charges."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
-from outlast.agents.port import MAX_CALLS
+from outlast.agents.estimate import request_tokens
+from outlast.agents.port import MAX_CALLS, ModelRequest
 from outlast.agents.prices.price_list import PriceList
 from outlast.engine.segment.call_costs import cost_of_calls
 from outlast.engine.segment.segment import Segment
@@ -15,7 +16,7 @@ from outlast.model.error import BudgetExceeded, LimitExceeded, OutlastError
 from outlast.model.execution import ModelStep
 from outlast.model.message import ToolCall
 from outlast.model.price import NANO, UNPRICED, ModelPrice, credits_of
-from outlast.model.usage import characters
+from outlast.model.usage import Usage, characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class _Bound:
     def token(self, price: ModelPrice) -> int:
         """Amount per token of an answer."""
         return price.output if self.of_credits else 1
+
+    def read(self, tokens: int, price: ModelPrice) -> int:
+        """Return the amount that input takes."""
+        return price.of(Usage(tokens)) if self.of_credits else tokens
 
     def used(self, step: ModelStep | None, price: ModelPrice) -> int:
         """Return the amount that an answer has taken."""
@@ -74,6 +79,41 @@ def settings_of(segment: Segment, spec: AgentSpec, prices: PriceList, model: str
         return spec.settings
     most = max(1, min(left))
     return {**spec.settings, "max_tokens": min(most, spec.settings.get("max_tokens", most))}
+
+
+def bounded(
+    segment: Segment, spec: AgentSpec, prices: PriceList, model: str, request: ModelRequest
+) -> ModelRequest:
+    """Return the request, its answer bounded to what the budget has left behind its input.
+
+    A budget of a tree that has a row is left to that. Raises BudgetExceeded if there is no room for
+    its input and a token.
+    """
+    bounds = [one for one in _bounds(segment, spec) if one.error is BudgetExceeded]
+    tree = segment.execution.tree
+    if not bounds or any(one.owner == tree for one in segment.applying):
+        return request
+    price, read = prices.of_model(model), input_tokens(segment, request)
+    limit = request.answer_limit
+    for bound in bounds:
+        token = bound.token(price)
+        left = bound.most - bound.spent - bound.read(read, price)
+        if left < token:
+            error = bound.exceeded(bound.spent)
+            error.message += f" The next request has {amount(read, 'token')} of input."
+            raise error
+        if token and (limit is None or left // token < limit):
+            limit = left // token
+    if limit == request.answer_limit:
+        return request
+    return replace(request, settings={**request.settings, "max_tokens": limit})
+
+
+def input_tokens(segment: Segment, request: ModelRequest) -> int:
+    """Return the input of a request: as estimated, or as its predecessor's, if that is more."""
+    last = next((s for s in reversed(segment.steps) if isinstance(s, ModelStep)), None)
+    before = 0 if last is None or last.request_digest else last.usage.input_tokens
+    return max(request_tokens(request), before)
 
 
 def check_spent(segment: Segment, spec: AgentSpec, steps: int = 1) -> None:
@@ -135,7 +175,7 @@ def _passed(calls: int) -> str:
 class Meter:
     """Bounds a streamed answer to what its request was allowed; tokens are estimated.
 
-    The request's own tokens are left to the provider's figures, as in `settings_of`.
+    The request's own tokens are left to the provider's figures.
     """
 
     __slots__ = ("_bounds", "_characters", "_most", "_price")
@@ -182,8 +222,17 @@ def overspent(
         return None
     price = prices.of_model(segment.model, "" if step is None else step.model)
     cut_off = step is not None and step.finish_reason == "length"
+    unread = _unread(segment, step) if step is not None and cut_off else 0
     for bound in bounds:
         total = bound.spent + bound.used(step, price)
-        if total > bound.most or (cut_off and total + bound.token(price) > bound.most):
+        kept = bound.read(unread, price) if bound.error is BudgetExceeded else 0
+        if total > bound.most or (cut_off and total + kept + bound.token(price) > bound.most):
             return bound.exceeded(total)
     return None
+
+
+def _unread(segment: Segment, step: ModelStep) -> int:
+    """Return how many tokens of input less than estimated an answer has cost."""
+    if segment.request is None:
+        return 0
+    return max(0, input_tokens(segment, segment.request) - step.usage.input_tokens)

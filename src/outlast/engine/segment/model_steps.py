@@ -150,13 +150,13 @@ class ModelSteps:
     ) -> ModelRequest:
         """Return the request with images for this model, bounded by what it reserves for it.
 
-        `request` is bounded for the agent's first model. Raises BudgetRefused.
+        `request` is bounded for the agent's first model. Raises BudgetExceeded.
         """
         if model != spec.model:
             settings = settings_of(segment, spec, self.writer.prices, model)
             request = replace(request, settings=settings)
         request = await self.sight.shown(segment, spec, model, request)
-        request = await self.reservations.for_request(segment, model, request)
+        request = await self.reservations.for_request(segment, spec, model, request)
         segment.request, segment.model = request, model
         return request
 

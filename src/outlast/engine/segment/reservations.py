@@ -6,12 +6,13 @@ An execution that spends from no budget reserves nothing, and costs no statement
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from outlast.agents.estimate import request_tokens
 from outlast.agents.port import ModelRequest
 from outlast.agents.prices.price_list import PriceList
 from outlast.engine.budget_notices import BudgetNotices
 from outlast.engine.segment.call_costs import cost_of_calls
+from outlast.engine.segment.limits import bounded, input_tokens
 from outlast.engine.segment.segment import Segment
+from outlast.model.agent import AgentSpec
 from outlast.model.amount import amount
 from outlast.model.budget import (
     LEAST_OUTPUT,
@@ -24,7 +25,6 @@ from outlast.model.clock import Clock
 from outlast.model.execution import (
     TERMINAL,
     Execution,
-    ModelStep,
     Status,
     Step,
     ToolStep,
@@ -48,16 +48,17 @@ class Reservations:
     notices: BudgetNotices
 
     async def for_request(
-        self, segment: Segment, model: str, request: ModelRequest
+        self, segment: Segment, spec: AgentSpec, model: str, request: ModelRequest
     ) -> ModelRequest:
         """Reserve what a request may cost; return it with its answer bounded to what fits.
 
-        Raises BudgetRefused, StaleWrite.
+        Raises BudgetExceeded, BudgetRefused, StaleWrite.
         """
+        request = bounded(segment, spec, self.prices, model, request)
         if not segment.applying:
             return request
         price = self.prices.of_model(model)
-        read = max(request_tokens(request), _read_last(segment))
+        read = input_tokens(segment, request)
         bound = request.answer_limit
         most = MOST_OUTPUT if bound is None else min(bound, MOST_OUTPUT)
         cost = price.of(Usage(read, 0))
@@ -124,12 +125,6 @@ class Reservations:
 def _makes_tree(execution: Execution) -> bool:
     first = execution.root_id is None and not execution.children
     return first and bool(bounds_of(execution.budget))
-
-
-def _read_last(segment: Segment) -> int:
-    """Return the input tokens of the newest request of the same conversation."""
-    last = next((s for s in reversed(segment.steps) if isinstance(s, ModelStep)), None)
-    return 0 if last is None or last.request_digest else last.usage.input_tokens
 
 
 def still_reserved(
