@@ -11,7 +11,7 @@ from tests.support.waiting import until_found
 
 pytestmark = pytest.mark.anyio
 
-COPIES: Final = 150
+COPIES: Final = 80
 """Of each of two trees: several of the duty's transactions, with its pauses."""
 _PURGING: Final = "SELECT count(*) FROM executions WHERE purging"
 _PURGED: Final = "SELECT count(*) FROM executions WHERE is_purged"

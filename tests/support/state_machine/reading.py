@@ -47,7 +47,7 @@ class Reading:
     client_below: dict[str, ClientCallRequested] = field(default_factory=dict)
     """Those of executions below this one."""
     answered: set[str] = field(default_factory=set)
-    """Of both, the calls that have a result, or need none any more."""
+    """Of both, the calls of the client that have a result, or need none any more."""
     children: dict[str, ChildStarted] = field(default_factory=dict)
     """The children of calls that stand and have no result, by call."""
     requested: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -105,8 +105,8 @@ class Reading:
     def _add_client_call(self, event: ClientCallRequested | ClientCallAnswered) -> None:
         open_calls = self.client if event.execution_id is None else self.client_below
         if isinstance(event, ClientCallAnswered):
-            del open_calls[event.tool_call_id]
-            self.answered.add(event.tool_call_id)
+            if open_calls.pop(event.tool_call_id).input is None:
+                self.answered.add(event.tool_call_id)
             return
         self.answered.discard(event.tool_call_id)
         assert event.tool_call_id not in open_calls
