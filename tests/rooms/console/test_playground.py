@@ -7,6 +7,7 @@ from html import unescape
 import pytest
 
 from outlast.model.agent import AgentSpec
+from outlast.model.execution import Budget
 from outlast.model.workspace import Scope
 from tests.support.api import MakeApi
 from tests.support.console import signed_in
@@ -40,6 +41,63 @@ async def test_a_message_starts_a_turn_and_the_next_goes_on(make_api: MakeApi) -
     await api.rested(found[0]["id"])
     page = await reader.page(there)
     assert page.index("One &amp; one") < page.index("Two")
+
+
+async def test_a_message_is_edited_and_takes_the_place_of_what_came_behind_it(
+    make_api: MakeApi,
+) -> None:
+    api = await make_api(FakeModel(by_turn(["Well."])))
+    reader, there = await signed_in(api), ""
+    conversation, runs = "", []
+    for text in ("One", "Two", "Three"):
+        sent = await reader.send(
+            "/console/playground", agent="agent", input=text, conversation=conversation
+        )
+        there = sent.headers["location"].removesuffix("#end")
+        conversation = there.partition("conversation=")[2]
+        runs = (await api.get("/v1/executions")).json()["data"]
+        await api.rested(runs[0]["id"])
+    page = await reader.page(there)
+    links = re.findall(r'href="([^"]+&amp;edit=[^"]+)#end"', page)
+    assert [unescape(link).partition("edit=")[2] for link in links] == [
+        one["id"] for one in reversed(runs)
+    ]
+    form = await reader.page(unescape(links[1]))
+    assert "takes the place of “Two”" in form
+    assert ">\nTwo</textarea>" in form
+    (replaces,) = re.findall(r'name="replaces" value="([^"]+)"', form)
+    await reader.send(
+        "/console/playground",
+        agent="agent",
+        input="Other",
+        conversation=conversation,
+        replaces=replaces,
+    )
+    runs = (await api.get("/v1/executions")).json()["data"]
+    await api.rested(runs[0]["id"])
+    shown = re.findall(r'class="said text plain">(\w+)<', await reader.page(there))
+    assert shown == ["One", "Other"]
+    whole = await reader.page(f"/console/conversations/{conversation}")
+    assert re.findall(r'class="said text plain struck">(\w+)<', whole) == ["Two", "Three"]
+    assert whole.count("replaced by a later turn") == 2
+    odd = await reader.send("/console/playground", agent="agent", input="x", replaces="exec_1")
+    assert odd.status_code == 404
+
+
+async def test_a_message_has_settings(make_api: MakeApi) -> None:
+    api = await make_api()
+    reader = await signed_in(api)
+    fields = {"agent": "agent", "input": "Hi"}
+    given = {"user": "ann", "metadata": '{"plan": "pro"}', "session": '{"name": "Ann"}'}
+    sent = await reader.send("/console/playground", **fields, **given, credits="2.5", steps="3")
+    assert sent.status_code == 303
+    (run,) = (await api.get("/v1/executions")).json()["data"]
+    assert (run["user"], run["metadata"]) == ("ann", {"plan": "pro"})
+    stored = await api.core.store.executions.get(api.caller.workspace_id, run["id"])
+    assert stored.budget == Budget(max_credits=2.5, max_steps=3)
+    assert stored.session == {"name": "Ann"}
+    for wrong in ({"metadata": "[1]"}, {"session": "{"}, {"credits": "x"}, {"steps": "0"}):
+        assert (await reader.send("/console/playground", **fields, **wrong)).status_code == 422
 
 
 async def test_a_call_is_approved_beside_its_transcript(make_api: MakeApi) -> None:

@@ -21,6 +21,7 @@ class Action(NamedTuple):
     command: str
     """Of the command line; empty if it has none."""
     python: str
+    typescript: str = ""
 
 
 _EXECUTION: Final = "/v1/executions/{execution}"
@@ -35,6 +36,7 @@ ACTIONS: Final[dict[str, Action]] = {
         {"input": "Hello"},
         "outlast run {agent} Hello",
         'client.execute({agent}, "Hello")',
+        'for await (const frame of outlast.stream({agent}, "Hello")) console.log(frame)',
     ),
     "turn": Action(
         "Send",
@@ -43,6 +45,7 @@ ACTIONS: Final[dict[str, Action]] = {
         {"input": "And then?", "conversationId": "{conversation}"},
         "",
         'client.execute({agent}, "And then?", conversation_id={conversation})',
+        'await outlast.execute({agent}, "And then?", {{ conversationId: {conversation} }})',
     ),
     "pause": Action(
         "Pause",
@@ -199,6 +202,7 @@ class Commands:
     curl: str
     command: str
     python: str
+    typescript: str = ""
 
 
 def commands(call: Call, names: list[str], **ids: str) -> list[Commands]:
@@ -229,5 +233,9 @@ def _commands(url: str, action: Action, ids: dict[str, str]) -> Commands:
     words = {name: shlex.quote(one) for name, one in ids.items()}
     literals = {name: orjson.dumps(one).decode() for name, one in ids.items()}
     return Commands(
-        action.name, curl, action.command.format(**words), action.python.format(**literals)
+        action.name,
+        curl,
+        action.command.format(**words),
+        action.python.format(**literals),
+        action.typescript.format(**literals),
     )

@@ -1,12 +1,11 @@
 """Budgets: the list, and one of them, which is set and removed here."""
 
-from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from starlette.responses import RedirectResponse, Response
 
 from outlast.http.call import Call
-from outlast.model.budget import MOST_BOUND, Bounds, Period
+from outlast.model.budget import Bounds, Period
 from outlast.model.error import BudgetNotFound, InvalidField
 from outlast.model.price import NANO
 from outlast.model.workspace import Scope
@@ -121,7 +120,7 @@ def _owner(call: Call) -> str:
 
 def _wanted(form: Form) -> SetBudget:
     """Return the budget of a form. Raises InvalidField."""
-    given = {name: _number(form.get(name), word) for name, word in BOUNDS.items()}
+    given = {name: form.number(name, word) for name, word in BOUNDS.items()}
     credits_, seconds = given["credits"], given["seconds"]
     bounds = Bounds(
         None if given["tokens"] is None else int(given["tokens"]),
@@ -135,18 +134,6 @@ def _wanted(form: Form) -> SetBudget:
     if period not in set(Period):
         raise InvalidField("This is no period.", param="period")
     return SetBudget(bounds, Period(period), form.get("zone").strip()[:_LONGEST_ZONE] or "UTC")
-
-
-def _number(text: str, word: str) -> Decimal | None:
-    if not text.strip():
-        return None
-    try:
-        found = Decimal(text.strip().replace(",", ""))
-    except InvalidOperation as error:
-        raise InvalidField(f"{word}: this is not a number.", param=word) from error
-    if not found.is_finite() or not 0 <= found <= MOST_BOUND:
-        raise InvalidField(f"{word}: a number from 0 to {MOST_BOUND:,}.", param=word)
-    return found
 
 
 PAGES: Final = (

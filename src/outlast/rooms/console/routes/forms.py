@@ -1,11 +1,15 @@
 """Forms, as browsers send them."""
 
 from collections.abc import Sequence
-from typing import Final
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
+import orjson
+
 from outlast.http.call import Call
-from outlast.model.error import InvalidRequest
+from outlast.model.budget import MOST_BOUND
+from outlast.model.error import InvalidField, InvalidRequest
 
 _MOST_FIELDS: Final = 1000
 
@@ -23,6 +27,33 @@ class Form:
     def all(self, name: str) -> list[str]:
         """Return the texts of a field that is repeated."""
         return [value for field, value in self.fields if field == name]
+
+    def number(self, name: str, word: str, least: int = 0) -> Decimal | None:
+        """Return the number of a field, None if it is empty. Raises InvalidField.
+
+        `word` names it to people.
+        """
+        text = self.get(name).strip()
+        if not text:
+            return None
+        try:
+            found = Decimal(text.replace(",", ""))
+        except InvalidOperation as error:
+            raise InvalidField(f"{word}: this is not a number.", param=word) from error
+        if not found.is_finite() or not least <= found <= MOST_BOUND:
+            raise InvalidField(f"{word}: a number from {least} to {MOST_BOUND:,}.", param=word)
+        return found
+
+    def object(self, name: str, word: str) -> dict[str, Any]:
+        """Return the JSON object of a field, {} if it is empty. Raises InvalidField."""
+        text = self.get(name).strip()
+        try:
+            found = orjson.loads(text or "{}")
+        except orjson.JSONDecodeError as error:
+            raise InvalidField(f"{word}: this is not JSON.", param=word) from error
+        if not isinstance(found, dict):
+            raise InvalidField(f"{word}: a JSON object.", param=word)
+        return found
 
 
 async def form_of(call: Call) -> Form:

@@ -6,19 +6,19 @@ from urllib.parse import urlencode
 from starlette.responses import RedirectResponse, Response
 
 from outlast.http.call import Call
-from outlast.model.error import InvalidField, InvalidId
-from outlast.model.execution import TERMINAL, OnBusy
-from outlast.model.ids import CONVERSATION, parse
+from outlast.model.error import ExecutionNotFound, InvalidField, InvalidId
+from outlast.model.execution import TERMINAL, Budget, OnBusy
+from outlast.model.ids import CONVERSATION, EXECUTION, parse
 from outlast.model.workspace import Scope
 from outlast.rooms.console.render.commands import commands
 from outlast.rooms.console.render.frame import ROOT, frame_of
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.routes.endpoints import page_at
-from outlast.rooms.console.routes.forms import form_of
+from outlast.rooms.console.routes.forms import Form, form_of
 from outlast.rooms.console.routes.transcripts import newest_of
 from outlast.rooms.console.stream import head_of
 from outlast.services.all import Services
-from outlast.services.executions import ExecutionFilter, Page, StartExecution
+from outlast.services.executions import Cut, ExecutionFilter, Page, StartExecution
 
 _TURNS: Final = 20
 _AGENTS: Final = 100
@@ -38,6 +38,7 @@ async def playground(call: Call, services: Services) -> Response:
         head = head_of(found.execution, read, frame, fresh=True)
         shown = {"newest": found.execution, "read": read, "head": head}
     agent = given.get("agent", "") if found is None else found.agent
+    edited = next((one for one in turns if one.execution.id == given.get("edit")), None)
     may = Scope.AGENTS_EXECUTE in call.principal.scopes
     ids = {"agent": agent or "AGENT", "conversation": conversation or ""}
     name = "turn" if newest is not None else "execute"
@@ -49,6 +50,7 @@ async def playground(call: Call, services: Services) -> Response:
         code=commands(call, [name] if may else [], **ids),
         conversation=conversation or "",
         turns=turns[:-1],
+        edited=None if edited is None or edited.cut else edited.execution,
         more=more,
         busy=newest is not None and newest.status not in TERMINAL,
         **shown,
@@ -62,13 +64,39 @@ async def send(call: Call, services: Services) -> Response:
     if not text.strip():
         raise InvalidField("Write a message first.", param="input")
     busy = OnBusy.INTERRUPT if form.get("do") == "interrupt" else OnBusy.ENQUEUE
-    started = await services.executions.start(
-        call.principal,
-        agent or None,
-        StartExecution(text, _conversation(form.get("conversation")), on_busy=busy),
+    request = StartExecution(
+        text,
+        _conversation(form.get("conversation")),
+        session=form.object("session", "Session"),
+        metadata=form.object("metadata", "Metadata"),
+        budget=_budget(form),
+        on_busy=busy,
+        user=form.get("user").strip() or None,
+        cut=_cut(form.get("replaces")),
     )
+    started = await services.executions.start(call.principal, agent or None, request)
     there = urlencode({"conversation": started.execution.conversation_id})
     return RedirectResponse(call.link(f"{ROOT}/playground?{there}#end"), 303)
+
+
+def _budget(form: Form) -> Budget:
+    """Return what the execution may spend. Raises InvalidField."""
+    spent, steps = form.number("credits", "Credits"), form.number("steps", "Steps", 1)
+    return Budget(
+        max_credits=None if spent is None else float(spent),
+        max_steps=None if steps is None else int(steps),
+    )
+
+
+def _cut(replaces: str) -> Cut | None:
+    """Return which turn, with all behind it, a message takes the place of; None if of none."""
+    try:
+        execution_id = parse(EXECUTION, replaces) if replaces else None
+    except InvalidId as error:
+        raise ExecutionNotFound from error
+    if execution_id is None:
+        return None
+    return Cut(explicit=True, execution_id=execution_id, required=True)
 
 
 def _conversation(text: str) -> str | None:
@@ -79,12 +107,12 @@ def _conversation(text: str) -> str | None:
 
 
 async def _turns(call: Call, services: Services, conversation: str | None) -> tuple[Any, bool]:
-    """Return the newest turns, oldest first, and whether there are earlier ones."""
+    """Return the newest turns that stand, oldest first, and whether there are earlier ones."""
     if conversation is None:
         return [], False
     of = ExecutionFilter(conversation_id=conversation)
     found, more = await services.lists.page(call.principal, of, Page(_TURNS))
-    return found[::-1], more
+    return [one for one in reversed(found) if not one.execution.superseded], more
 
 
 async def _agents(call: Call, services: Services) -> list[str]:
