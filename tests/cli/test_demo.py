@@ -59,7 +59,7 @@ async def test_a_killed_demo_goes_on_where_it_was_and_ends_after_an_approval_in_
         again.signal(SIGINT)
         code, out, err = again.wait()
         assert (code, err) == (0, "")
-        assert out.endswith("Go on where it was: outlast demo\n")
+        assert out.endswith("with the same command: outlast demo\n")
 
     third = command_line.start("demo")
     third.out.until("An agent works")

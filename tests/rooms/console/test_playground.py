@@ -96,6 +96,8 @@ async def test_a_message_has_settings(make_api: MakeApi) -> None:
     stored = await api.core.store.executions.get(api.caller.workspace_id, run["id"])
     assert stored.budget == Budget(max_credits=2.5, max_steps=3)
     assert stored.session == {"name": "Ann"}
+    page = await reader.page(f"/console/executions/{run['id']}")
+    assert "<dt>At most</dt><dd>2.5 credits, 3 steps</dd>" in page
     for wrong in ({"metadata": "[1]"}, {"session": "{"}, {"credits": "x"}, {"steps": "0"}):
         assert (await reader.send("/console/playground", **fields, **wrong)).status_code == 422
 

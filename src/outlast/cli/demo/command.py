@@ -32,14 +32,14 @@ _WELCOME: Final = """\
 
   {link}
 
-1. While it writes, press Ctrl-C here (or elsewhere: kill -9 {pid}), and run outlast demo again.
+1. While it writes, press Ctrl-C here (or elsewhere: kill -9 {pid}), and run the same command again.
    It goes on where it was; the page connects again by itself.
 2. It then waits for your approval: approve the refund on the page.
 
 Then write your own agent:   outlast init
 Use a real model:            name it in the agents.yaml that this writes, and set its key
 """
-_BYE: Final = "Stopped. Go on where it was: outlast demo"
+_BYE: Final = "Stopped. Go on where it was, with the same command: outlast demo"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from outlast.model.agent import Agent, Effect, ToolSpec, shown_model
 from outlast.rooms.console.render.lines import Line, differing, json_lines
 from outlast.services.lists import MOST_COUNTED
 
-_EFFECTS: Final = {
+EFFECTS: Final = {
     Effect.READ_ONLY: "reads only",
     Effect.IDEMPOTENT: "may be repeated",
     Effect.DESTRUCTIVE: "runs once only",
@@ -109,5 +109,5 @@ def _tool(tool: ToolSpec) -> ShownTool:
         approval = "always" if tool.approval else "never"
     kind = tool.kind or ""
     return ShownTool(
-        tool.name, tool.description, kind, _EFFECTS[tool.effect], approval, tool.parameters
+        tool.name, tool.description, kind, EFFECTS[tool.effect], approval, tool.parameters
     )

@@ -1,14 +1,13 @@
 """An execution's checkpoints: the list, the difference of two, and the way back, with a preview."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import RedirectResponse, Response
 
 from outlast.http.call import Call
-from outlast.model.agent import ToolSpec
 from outlast.model.checkpoint import Checkpoint
-from outlast.model.error import AgentNotFound, CheckpointNotFound, ExecutionNotFound
+from outlast.model.error import CheckpointNotFound, ExecutionNotFound
 from outlast.model.event import Cursor
 from outlast.model.execution import LIVE, Execution, Status
 from outlast.model.ids import CHECKPOINT, EXECUTION
@@ -28,6 +27,7 @@ from outlast.rooms.console.render.page import page
 from outlast.rooms.console.render.transcript import Transcript
 from outlast.rooms.console.routes.endpoints import page_at
 from outlast.rooms.console.routes.forms import form_of
+from outlast.rooms.console.routes.tools import tools_of
 from outlast.rooms.console.routes.transcripts import steps_between, steps_since, transcript_of
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionView
@@ -141,7 +141,7 @@ async def _previewed(
         point=point,
         seen=_seen(execution, read.cursor),
         memory=memory_behind(point.checkpoint, whole),
-        lost=preview(point.checkpoint, read, await _tools(services, execution)),
+        lost=preview(point.checkpoint, read, await tools_of(services, execution)),
         code=commands(call, ["roll_back"], execution=execution.id, checkpoint=checkpoint_id),
         changes=changes,
         cut=cut,
@@ -200,16 +200,6 @@ async def _behind(call: Call, services: Services, step: str) -> Response:
     at = await services.step_pages.checkpoint_behind(*of, number)
     here = f"{ROOT}/executions/{view.execution.id}/checkpoints"
     return RedirectResponse(call.link(f"{here}/{at.id}"), 303)
-
-
-async def _tools(services: Services, execution: Execution) -> dict[str, ToolSpec]:
-    """Return the tools of the agent's version, by name."""
-    of: tuple[Any, ...] = (execution.workspace_id, execution.agent_id, execution.agent_version)
-    try:
-        agent = await services.agents.version(*of)
-    except AgentNotFound:
-        return {}
-    return {tool.name: tool for tool in agent.spec.tools}
 
 
 def _id(call: Call) -> str:

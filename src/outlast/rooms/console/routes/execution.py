@@ -26,6 +26,7 @@ from outlast.rooms.console.routes.door import next_page
 from outlast.rooms.console.routes.endpoints import page_at
 from outlast.rooms.console.routes.forms import Form, form_of
 from outlast.rooms.console.routes.task import task_page
+from outlast.rooms.console.routes.tools import effects_of
 from outlast.rooms.console.routes.transcripts import PAGE, newest_of, steps_between
 from outlast.rooms.console.stream import head_of, stream_of
 from outlast.services.all import Services
@@ -50,6 +51,7 @@ async def execution(call: Call, services: Services) -> Response:
     shown = await _shown(call, services, found, read)
     chosen = _number(call.query_params.get("step", ""))
     head = head_of(found, read, frame, fresh=True)
+    inspected = next((one for one in shown.steps if one.number == chosen), None)
     return page(
         call,
         "execution.html",
@@ -60,7 +62,8 @@ async def execution(call: Call, services: Services) -> Response:
         code=commands(call, head["actions"].names, execution=found.id),
         read=read,
         shown=shown,
-        chosen=next((one for one in shown.steps if one.number == chosen), None),
+        chosen=inspected,
+        effects={} if inspected is None else await effects_of(services, found),
         tree=await _tree(call, services, found),
         spent=view.spent.credits,
         waits=await _waits(call, services, view),
@@ -79,7 +82,8 @@ async def step(call: Call, services: Services) -> Response:
     chosen = read.steps.get(number)
     if chosen is None:
         raise NotFound
-    return page(call, "step.html", execution=view.execution, chosen=chosen)
+    effects = await effects_of(services, view.execution)
+    return page(call, "step.html", execution=view.execution, chosen=chosen, effects=effects)
 
 
 async def image(call: Call, services: Services) -> Response:
