@@ -35,6 +35,7 @@ _LOGS: Final[list[Any]] = [
 settings.register_profile(
     "beside_others", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("fast", settings.get_profile("beside_others"), max_examples=20)
 settings.load_profile("beside_others")
 
 
@@ -52,8 +53,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "only(kind): what this test shows is this database's own")
-    if config.getoption("--module-times"):
-        config.pluginmanager.register(durations.ModuleTimes())
+    times, fast = config.getoption("--module-times"), config.getoption("--fast")
+    if times or fast:
+        config.pluginmanager.register(durations.ModuleTimes(fast=not times))
+    if fast:
+        settings.load_profile("fast")
     if (processes := config.getoption("--processes")) > 1:
         config.pluginmanager.register(Forked(processes))
 

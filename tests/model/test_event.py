@@ -27,6 +27,7 @@ from outlast.model.event import (
     expand,
 )
 from outlast.model.event_codec import decode, encode
+from outlast.model.image import Image
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
@@ -44,6 +45,7 @@ def events() -> st.SearchStrategy[Event]:
         "metadata": objects,
         "parameters": objects,
         "result": json_values,
+        "images": st.lists(st.builds(Image, texts, texts, st.integers(0, 2**40))).map(tuple),
     }
     plain = {
         "int": st.integers(0, 2**40),

@@ -141,6 +141,7 @@ async def test_a_search_that_fails_or_is_given_up_costs_and_holds_nothing(
     searching.cancel()
     await asyncio.wait({searching})
     assert await used(house) == (0, 0)
+    provider.gate.set()
 
 
 async def test_what_a_process_had_reserved_that_died_is_released(

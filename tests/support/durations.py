@@ -56,6 +56,37 @@ SLOW: Final[dict[str, int]] = {
     "tests/engine/test_schedules.py": 10,
     "tests/rooms/runs/test_reconnect.py": 10,
     "tests/engine/test_duties.py": 9,
+    "tests/agents/test_mcp_inputs.py": 20,
+    "tests/test_mcp_inputs.py": 15,
+    "tests/cli/test_backup.py": 15,
+    "tests/cli/test_memory.py": 15,
+    "tests/rooms/console/test_door.py": 12,
+    "tests/test_structure.py": 12,
+    "tests/test_forked.py": 12,
+    "tests/cli/test_completion.py": 10,
+    "tests/test_snippets.py": 9,
+    "tests/cli/test_moves.py": 8,
+    "tests/rooms/console/test_browser_inputs.py": 8,
+    "tests/rooms/console/test_commands.py": 6,
+    "tests/rooms/console/test_images.py": 5,
+    "tests/rooms/test_prefix.py": 5,
+    "tests/agents/test_mcp_given_up.py": 5,
+    "tests/agents/test_mcp_tasks.py": 9,
+    "tests/agents/test_list_prices.py": 5,
+    "tests/agents/test_embeddings.py": 5,
+    "tests/agents/test_bridge_oddities.py": 5,
+    "tests/agents/test_bridge_wire.py": 5,
+    "tests/cli/test_usage.py": 5,
+    "tests/cli/test_tools.py": 5,
+    "tests/cli/test_console.py": 5,
+    "tests/engine/test_crash_waits.py": 5,
+    "tests/engine/test_crash_client_calls.py": 5,
+    "tests/engine/test_langgraph.py": 5,
+    "tests/rooms/records/test_large_trees.py": 5,
+    "tests/rooms/test_large_lists.py": 5,
+    "tests/store/test_migration_of_credits.py": 5,
+    "tests/test_replay.py": 5,
+    "tests/test_client_package.py": 5,
     "tests/engine/test_mutants.py": 9,
     "tests/engine/test_parallel.py": 9,
     "tests/rooms/test_bad_input.py": 9,
@@ -72,12 +103,17 @@ SLOW: Final[dict[str, int]] = {
     "tests/test_python_process.py": 5,
 }
 """Modules, and folders of modules, that take longer than four seconds or start processes."""
+_FAST: Final = 150.0
+"""Processor time of a fast run that two quiet cores do in 90 s."""
+_NAMED: Final = 8
 
 
 class ModuleTimes:
     """Adds up the time of each module, and writes it at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fast: bool) -> None:
+        """`fast`: only where all of them took longer than a fast run should, the slowest."""
+        self._is_fast = fast
         self._seconds: Counter[str] = Counter()
         self._cpu_seconds: Counter[str] = Counter()
         self._cpu_so_far = 0.0
@@ -102,8 +138,19 @@ class ModuleTimes:
         self._cpu_seconds[module] += getattr(report, "cpu_seconds", 0)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        terminalreporter.section("seconds of each module, and of processors")
-        for module, seconds in self._seconds.most_common():
+        modules = self._seconds.most_common()
+        if self._is_fast:
+            if sum(self._cpu_seconds.values()) < _FAST:
+                return
+            modules = [
+                (one, self._seconds[one]) for one, _ in self._cpu_seconds.most_common(_NAMED)
+            ]
+            terminalreporter.section(
+                "too slow: these belong into SLOW of tests/support/durations.py"
+            )
+        else:
+            terminalreporter.section("seconds of each module, and of processors")
+        for module, seconds in modules:
             terminalreporter.write_line(
                 f"{seconds:8.1f} {self._cpu_seconds[module]:8.1f}  {module}"
             )
