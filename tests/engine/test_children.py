@@ -212,6 +212,28 @@ async def test_the_tools_limits_bound_each_call(team: MakeTeam) -> None:
     assert child.error.code == "budget_exceeded"
 
 
+@pytest.mark.only(SQLITE)
+async def test_the_tools_limits_bound_the_input_of_a_call_whatever_the_tree_has_left(
+    team: MakeTeam,
+) -> None:
+    lead = agent("lead", agent_tool("researcher", max_tokens=500))
+    researcher = FakeModel(by_turn(["Found."]))
+    world = await team(
+        {
+            "lead": by_turn([call(1, "researcher", input="x" * 2000)], ["Alone."]),
+            "researcher": researcher,
+        },
+        lead,
+        RESEARCHER,
+    )
+    root = await world.start(budget=Budget(max_tokens=10**6))
+    assert (await world.until(root)).output == "Alone."
+    (child,) = await world.below(root, 1)
+    assert child.error is not None
+    assert child.error.message.startswith("The budget of 500 tokens is spent (0 used). The next")
+    assert researcher.requests == []
+
+
 async def test_an_agent_that_calls_itself_ends_at_the_deepest_level(team: MakeTeam) -> None:
     model = FakeModel(
         lambda request: (

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from outlast.agents.embeddings.port import Embedded
 from outlast.agents.prices.price_list import PriceList
@@ -15,7 +16,7 @@ from outlast.model.workspace import Principal
 from outlast.store.memory.store import Memories
 from outlast.store.request_charges import RequestCharge, RequestChargeStore
 
-_MOST_KNOWN = 10_000
+_MOST_KNOWN: Final = 10_000
 """Stores whose embedding model is kept."""
 
 

@@ -86,12 +86,12 @@ def bounded(
 ) -> ModelRequest:
     """Return the request, its answer bounded to what the budget has left behind its input.
 
-    A budget of a tree that has a row is left to that. Raises BudgetExceeded if there is no room for
+    A root's budget that has a row is left to that. Raises BudgetExceeded if there is no room for
     its input and a token.
     """
     bounds = [one for one in _bounds(segment, spec) if one.error is BudgetExceeded]
-    tree = segment.execution.tree
-    if not bounds or any(one.owner == tree for one in segment.applying):
+    has_row = any(one.owner == segment.execution.id for one in segment.applying)
+    if not bounds or has_row:
         return request
     price, read = prices.of_model(model), input_tokens(segment, request)
     limit = request.answer_limit
