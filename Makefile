@@ -74,7 +74,7 @@ pictures: $(STAMP) ## the documents' pictures anew, by the tests that walk throu
 	@OUTLAST_PICTURES=docs/images $(BIN)/python -m pytest tests/rooms/console/test_browser.py \
 	  -k "killed or rolled_back or arguments or chat"
 
-bench: $(STAMP) ## the figures on S.PHONY: help install demo test test-fast test-newest hostile check format lock docs pictures benchLite and on Postgres, as ratios against baselines measured in the same run
+bench: $(STAMP) ## the figures on SQLite and on Postgres, as ratios against baselines measured in the same run
 	@$(BIN)/python -m bench
 
 sbom: | $(filter .tools/bin/uv,$(UV)) ## sbom.json: a CycloneDX bill of what requirements.lock names

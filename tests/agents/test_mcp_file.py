@@ -10,7 +10,7 @@ from outlast import Agent, mcp_tools
 from outlast.agents.check import operators_only
 from outlast.agents.loader import load
 from outlast.agents.readiness import tools_not_ready
-from outlast.model.agent import AgentSpec
+from outlast.model.agent import ENVIRONMENT_PROXY, AgentSpec
 from outlast.model.error import Misconfigured
 from outlast.model.spec_json import spec_digest, spec_from_dict, spec_to_dict
 
@@ -24,7 +24,8 @@ def read(folder: Path, tool: str, rest: str = "") -> AgentSpec:
 def test_a_server_is_stored_as_it_is_written_and_read_again(tmp_path: Path) -> None:
     written = """{name: shop, timeout: 9, approval: true, mcp: {
       url: "https://shop/mcp", headers: {Authorization: "Bearer ${KEY}"}, tools: [add],
-      effects: {add: read_only}, approval: {add: never}, trust: true, maxResultBytes: 99}}"""
+      effects: {add: read_only}, approval: {add: never}, trust: true, maxResultBytes: 99,
+      proxy: true, caFile: ca.pem}}"""
     spec = read(tmp_path, written)
     given = {
         "lists": True,
@@ -35,6 +36,8 @@ def test_a_server_is_stored_as_it_is_written_and_read_again(tmp_path: Path) -> N
         "approval": {"add": "never"},
         "trust": True,
         "max_result_bytes": 99,
+        "proxy": ENVIRONMENT_PROXY,
+        "ca_file": str(tmp_path / "ca.pem"),
     }
     assert spec.tools[0].other == {"mcp": given}
     assert (spec.tools[0].timeout, spec.tools[0].approval) == (9, True)
@@ -53,6 +56,8 @@ def test_a_server_is_stored_as_it_is_written_and_read_again(tmp_path: Path) -> N
         approval={"add": "never"},
         trust=True,
         max_result_bytes=99,
+        proxy=True,
+        ca_file=str(tmp_path / "ca.pem"),
     )
     assert Agent("a", model="m", tools=made).spec.tools[0].other == {"mcp": given}
 
@@ -69,6 +74,9 @@ def test_a_tool_choice_may_name_a_tool_that_is_listed_later(tmp_path: Path) -> N
     [
         ('{mcp: {url: "http://x/"}}', "an MCP server needs the key name"),
         ("{name: s, mcp: {}}", "exactly one of url and command"),
+        ("{name: s, mcp: {command: y, proxy: true}}", "this is for a url"),
+        ("{name: s, mcp: {command: y, caFile: ca.pem}}", "this is for a url"),
+        ('{name: s, mcp: {url: "http://x/", proxy: "http://me:word@h:1"}}', "stored in clear"),
         ('{name: s, mcp: {url: "http://x/", command: y}}', "exactly one of url and command"),
         ('{name: a__b, mcp: {url: "http://x/"}}', "no __"),
         (f'{{name: {"n" * 33}, mcp: {{url: "http://x/"}}}}', "at most 32 characters"),

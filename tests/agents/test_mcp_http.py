@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.agent import AgentSpec
 from outlast.model.clock import SystemClock
 from outlast.model.error import ToolFailed, ToolsUnavailable
+from tests.support.authority import authority
 from tests.support.http_tools import answer
 from tests.support.mcp_http import SessionServer, said, session_server
 from tests.support.mcp_servers import CONTEXT, Tools, tools_of
@@ -183,3 +185,41 @@ async def test_an_agent_without_a_source_is_left_as_it_is() -> None:
     assert orjson.dumps(mcp_tools("shop", url="http://x/mcp")[0].other) == (
         b'{"mcp":{"lists":true,"url":"http://x/mcp"}}'
     )
+
+
+async def test_a_server_is_called_through_its_proxy_and_the_login_is_shown_nowhere(
+    server: SessionServer, free_tcp_port: int
+) -> None:
+    environ = {"PROXY_PASSWORD": "s3cret/word"}
+    proxy = f"http://me:${{PROXY_PASSWORD}}@127.0.0.1:{server.port}"
+    async with tools_of(url="http://far.invalid/mcp", proxy=proxy, environ=environ) as tools:
+        assert await tools.call("act") == "acted"
+        assert server.headers[0]["host"] == "far.invalid"
+        assert server.headers[0]["proxy-authorization"].startswith("Basic ")
+        said_password = answer(b"no: s3cret/word", "407 Proxy Authentication Required")
+        server.odd = lambda _message, _headers: said_password
+        with pytest.raises(ToolFailed) as raised:
+            await tools.call("act")
+        assert "407" in raised.value.message
+        assert "s3cret" not in raised.value.message
+    gone = f"http://127.0.0.1:{free_tcp_port}"
+    async with tools_of(url="http://far.invalid/mcp", proxy=gone) as tools:
+        with pytest.raises(ToolsUnavailable, match="could not be reached through its proxy"):
+            await tools.call("act")
+
+
+async def test_an_authority_of_ones_own_is_trusted_by_the_server_that_names_it(
+    server: SessionServer, tmp_path: Path
+) -> None:
+    context = authority(tmp_path)
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=context) as own:
+        url = f"https://127.0.0.1:{own.sockets[0].getsockname()[1]}/mcp"
+        async with tools_of(url=url, ca_file=str(tmp_path / "ca.pem")) as tools:
+            assert await tools.call("act") == "acted"
+        for ca_file, shown in (
+            (None, "could not be reached"),
+            (str(tmp_path / "none.pem"), "certificates of its caFile cannot be read"),
+        ):
+            async with tools_of(url=url, ca_file=ca_file) as tools:
+                with pytest.raises(ToolsUnavailable, match=shown):
+                    await tools.call("act")

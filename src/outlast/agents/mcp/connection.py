@@ -267,7 +267,7 @@ class Connection:
         return sse_client(self.target.url or "", httpx_client_factory=client)
 
     def _client(self) -> httpx2.AsyncClient:
-        self._http = HttpTransport(self._outgoing)
+        self._http = HttpTransport(self._outgoing, self.target.proxy, self.target.ca_file)
         return httpx2.AsyncClient(
             transport=self._http, headers=self.target.headers, max_redirects=0, trust_env=False
         )

@@ -4,6 +4,8 @@ What goes wrong with one request is answered as a JSON-RPC error with one of the
 SDK ends the connection, and with it all other calls, when its client raises.
 """
 
+import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -12,8 +14,8 @@ import httpx2
 import orjson
 
 from outlast.agents.dial import AddressRefused
-from outlast.agents.outgoing import Outgoing, abort
-from outlast.model.error import ToolFailed
+from outlast.agents.outgoing import Outgoing, abort, trust
+from outlast.model.error import Misconfigured, ToolFailed
 
 NOT_SENT: Final = -32_901
 """The server could not be reached: the request was not sent."""
@@ -36,8 +38,13 @@ _JSON: Final = {"content-type": "application/json"}
 class HttpTransport(httpx2.AsyncBaseTransport):
     """Sends an SDK's requests over connections that are shared with other servers."""
 
-    def __init__(self, outgoing: Outgoing) -> None:
+    def __init__(
+        self, outgoing: Outgoing, proxy: str | None = None, ca_file: str | None = None
+    ) -> None:
         self._outgoing = outgoing
+        self._proxy = proxy
+        self._ca_file = ca_file
+        self._trusted: ssl.SSLContext | None = None
         self.is_forgotten = False
         """Whether the server has said that it does not know the session."""
         self.status: int | None = None
@@ -48,9 +55,19 @@ class HttpTransport(httpx2.AsyncBaseTransport):
         headers = {name: value for name, value in request.headers.items() if name not in _OURS}
         repeatable = request.method != "POST"
         try:
+            if self._ca_file is not None and self._trusted is None:
+                self._trusted = await asyncio.to_thread(trust, self._ca_file)
             answer = await self._outgoing.request(
-                request.method, str(request.url), body, headers, repeatable=repeatable
+                request.method,
+                str(request.url),
+                body,
+                headers,
+                repeatable=repeatable,
+                proxy=self._proxy,
+                trusted=self._trusted,
             )
+        except Misconfigured:
+            return _failure(NOT_SENT, "the certificates of its caFile cannot be read")
         except (aiohttp.ClientError, OSError, ToolFailed, ValueError) as error:
             return _failure(*_cause(error))
         if answer.status < 400:  # noqa: PLR2004  RFC 9110, 15.5
@@ -103,7 +120,10 @@ class _Body(httpx2.AsyncByteStream):
 def _cause(error: Exception) -> tuple[int, str]:
     if isinstance(error, aiohttp.ClientConnectorError):
         refused = isinstance(error.os_error, AddressRefused)
-        return NOT_SENT, str(error.os_error) if refused else "could not be reached"
+        way = " through its proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+        return NOT_SENT, str(error.os_error) if refused else f"could not be reached{way}"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return NOT_SENT, f"its proxy answered {error.status}"
     if isinstance(error, ValueError):  # aiohttp.InvalidURL is one; its words quote the URL
         return NOT_SENT, "the request could not be written"
     return LOST, "the connection was lost"

@@ -40,6 +40,9 @@ class McpServer:
     trust: bool = False
     """Whether the server's annotations decide about the effect of its tools."""
     max_result_bytes: int = 262_144
+    proxy: str | None = None
+    """As of an `HttpCall`."""
+    ca_file: str | None = None
 
     @staticmethod
     def of(stored: Mapping[str, Any]) -> "McpServer":
@@ -63,11 +66,18 @@ class McpServer:
     @property
     def http(self) -> HttpCall:
         """The request of an HTTP server as checks of HTTP tools read it."""
-        return HttpCall(self.url or "", self.headers, body=False, send=())
+        return HttpCall(
+            self.url or "",
+            self.headers,
+            body=False,
+            send=(),
+            proxy=self.proxy,
+            ca_file=self.ca_file,
+        )
 
     def variables(self) -> set[str]:
         """Return the variables of the environment that it names."""
-        texts = (self.url, *self.headers.values(), *self.args, *self.env.values())
+        texts = (self.url, self.proxy, *self.headers.values(), *self.args, *self.env.values())
         return {name for text in texts if text for name in VARIABLE.findall(text)}
 
 
@@ -87,6 +97,8 @@ class Target:
     secrets: Secrets = field(repr=False)
     key: str = ""
     """Equal for targets that share a connection."""
+    proxy: str | None = field(default=None, repr=False)
+    ca_file: str | None = None
 
     @property
     def label(self) -> str:
@@ -125,8 +137,9 @@ def _over_http(
 ) -> Target:
     made = tool_request(server.http, {}, context, environ)
     headers = {key: value for key, value in made.headers.items() if key not in _UNSENT}
-    key = _digest([made.url, sorted(headers.items())])
-    return Target(name, made.shown, made.url, headers, (), {}, None, made.secrets, key)
+    route = made.proxy, server.ca_file
+    key = _digest([made.url, sorted(headers.items()), route])
+    return Target(name, made.shown, made.url, headers, (), {}, None, made.secrets, key, *route)
 
 
 def _of_command(

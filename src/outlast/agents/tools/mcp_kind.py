@@ -17,8 +17,10 @@ from outlast.agents.mcp.server import KEY, McpServer
 from outlast.agents.port import ToolContext
 from outlast.agents.problem import Problem
 from outlast.agents.tools.http_check import http_problems, variable_problems
-from outlast.agents.tools.kind import Count, Draft, Entry, Resources, ToolEntry, ToolKind
+from outlast.agents.tools.http_kind import RouteEntry, stored_proxy
+from outlast.agents.tools.kind import Count, Draft, Resources, ToolEntry, ToolKind
 from outlast.agents.tools.placeholders import VARIABLE
+from outlast.agents.tools.request import request_not_ready
 from outlast.model.agent import SOURCE_SEPARATOR, Effect, ToolSpec
 from outlast.model.error import Misconfigured, OutlastError
 from outlast.model.extra import install
@@ -39,7 +41,7 @@ EffectName = Literal["read_only", "idempotent", "destructive"]
 ApprovalName = Literal["always", "never"]
 
 
-class McpEntry(Entry):
+class McpEntry(RouteEntry):
     url: str | None = None
     headers: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
     command: str | None = None
@@ -133,14 +135,16 @@ def mcp_tools(
     trust: bool = False,
     timeout: float = 60.0,
     max_result_bytes: int = 262_144,
+    proxy: str | bool = False,
+    ca_file: str | None = None,
 ) -> list[ToolSpec]:
     """Return what stands for the tools of an MCP server, at a URL or started as a command.
 
     The tools are called `name__tool`. `headers`, `args` and `env` may have `${NAME}` from the
     environment. `tools`: those of the server that the agent has, all by default. What a second run
     of a tool would do is said by `effects`, else by `effect`; with `trust` by the server, else it
-    is destructive. `approval` is for all, or by tool. `timeout` is of a call, in seconds. Raises
-    Misconfigured for an unknown effect.
+    is destructive. `approval` is for all, or by tool. `timeout` is of a call, in seconds. `proxy`
+    and `ca_file` are those of an HTTP tool. Raises Misconfigured for an unknown effect.
     """
     try:
         by_tool = {tool: Effect(given).value for tool, given in (effects or {}).items()}
@@ -161,6 +165,8 @@ def mcp_tools(
         dict(asks),
         trust,
         max_result_bytes,
+        stored_proxy(proxy),
+        ca_file,
     )
     return [replace(_source(name, server), approval=approval is True, timeout=timeout)]
 
@@ -174,6 +180,7 @@ def _make(entry: ToolEntry, given: McpEntry, draft: Draft) -> ToolSpec:
     if entry.name is None:
         draft.wrong((), "an MCP server needs the key name, with which its tools' names begin")
     fields = given.model_dump() | {"args": tuple(given.args), "effect": entry.effect}
+    fields |= given.route(draft)
     fields["tools"] = None if given.tools is None else tuple(given.tools)
     if given.cwd is not None:
         fields["cwd"] = str((draft.folder / given.cwd).resolve())
@@ -212,6 +219,9 @@ def _http_problems(server: McpServer) -> Iterator[Problem]:
 def _command_problems(server: McpServer) -> Iterator[Problem]:
     if server.headers:
         yield Problem(("headers",), "this is for a url; a command has env")
+    for key in ("proxy", "ca_file"):
+        if getattr(server, key) is not None:
+            yield Problem((key,), "this is for a url; a command reads its environment")
     for key, texts in (("args", server.args), ("env", server.env.values())):
         if any("${" in VARIABLE.sub("", text) for text in texts):
             yield Problem((key,), "a variable is written ${NAME}, of letters, digits and _")
@@ -231,6 +241,8 @@ def _not_ready(spec: ToolSpec, environ: Mapping[str, str]) -> str | None:
     server = _server(spec)
     if not _is_installed():
         return f"needs an extra: {install('mcp')}"
+    if server.url is not None:
+        return request_not_ready(server.http, environ)
     unset = sorted(name for name in server.variables() if name not in environ)
     if unset:
         where = "in the environment of the process that runs it"
