@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from outlast.agents.estimate import request_tokens
 from outlast.agents.port import MAX_CALLS, ModelRequest
@@ -13,10 +13,12 @@ from outlast.engine.segment.segment import Segment
 from outlast.model.agent import AgentSpec
 from outlast.model.amount import amount
 from outlast.model.error import BudgetExceeded, LimitExceeded, OutlastError
-from outlast.model.execution import ModelStep
+from outlast.model.execution import Budget, ModelStep
 from outlast.model.message import ToolCall
 from outlast.model.price import NANO, UNPRICED, ModelPrice, credits_of
 from outlast.model.usage import Usage, characters
+
+_UNBOUNDED: Final = Budget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ def bounded(
     A root's budget that has a row is left to that. Raises BudgetExceeded if there is no room for
     its input and a token.
     """
+    if segment.execution.budget == _UNBOUNDED:
+        return request
     bounds = [one for one in _bounds(segment, spec) if one.error is BudgetExceeded]
     has_row = any(one.owner == segment.execution.id for one in segment.applying)
     if not bounds or has_row:

@@ -90,17 +90,18 @@ class ModelSteps:
             await self.know_prices(segment, agent.spec)
         step = await self.answer(segment, agent, self._request(segment, agent.spec))
         calls = step.message.tool_calls
+        if not calls:
+            await self._record_end(segment, agent.spec, step)
+            return
         error = too_many_steps(segment, agent.spec, 1 + len(calls), len(calls))
         error = error or too_dear(segment, agent.spec, self.writer.prices, calls, step)
-        if calls and error is not None:
+        if error is not None:
             await self._record_failure(segment, _without_calls(step), error)
-        elif calls:
-            try:
-                await self.record_calls(segment, agent.spec, step, (model_finished(step),))
-            except BudgetRefused as refused:
-                await self._record_failure(segment, _without_calls(step), refused)
-        else:
-            await self._record_end(segment, agent.spec, step)
+            return
+        try:
+            await self.record_calls(segment, agent.spec, step, (model_finished(step),))
+        except BudgetRefused as refused:
+            await self._record_failure(segment, _without_calls(step), refused)
 
     async def know_prices(self, segment: Segment, spec: AgentSpec) -> None:
         """Look up list prices of the models that are not known. Raises Interrupted."""
