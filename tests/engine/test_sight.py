@@ -17,7 +17,7 @@ from outlast.model.agent import AgentSpec, Effect
 from outlast.model.clock import SystemClock
 from outlast.model.error import ModelRejected
 from outlast.model.execution import Status
-from outlast.model.image import Image
+from outlast.model.image import Image, ImageNotFound
 from outlast.model.message import ToolMessage, UserMessage
 from outlast.model.spec_json import spec_digest, spec_from_dict, spec_to_dict
 from outlast.model.wait import Decision
@@ -198,6 +198,28 @@ def test_a_version_without_the_key_is_stored_as_before() -> None:
         said = AgentSpec("a", "m", images=images)
         assert spec_from_dict(spec_to_dict(said)) == said
         assert spec_digest(said) != spec_digest(plain)
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [(["img_1"], TypeError), ("img_\ud800", ImageNotFound), ("img_1", ImageNotFound)],
+)
+async def test_what_is_no_id_of_an_image_fails_in_the_code_agent_s_function(
+    database: Database, given: Any, error: type[Exception]
+) -> None:
+    async def look(ctx: Context, _: str) -> str:
+        with pytest.raises(error):
+            await ctx.image(given)
+        return "Went on."
+
+    found = agent(model="actor", name="agent")(look).spec
+    model, clock = FakeModel(lambda _: ["Seen."]), FakeClock()
+    code = CodeFunctions({str(found.code): look})
+    async with database.core(models=NamedModels({"actor": model}), clock=clock, code=code) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(found, "1")])
+        view = await EngineHarness(core, caller, model, clock).run()
+    assert view.execution.output == "Went on."
 
 
 async def test_a_code_agent_reads_an_image_and_shows_it_to_its_model(database: Database) -> None:

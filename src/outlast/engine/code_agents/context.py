@@ -182,7 +182,9 @@ class CodeContext:
         return str(await self.tool(next(known, name), input=text))
 
     async def image(self, image_id: str) -> bytes:
-        found: bytes = await self._ask(ReadImage(image_id))
+        if not isinstance(image_id, str):
+            raise TypeError(f"{type(image_id).__name__} is not an image's id")
+        found: bytes = await self._ask(ReadImage(storable(image_id)))
         return found
 
     async def checkpoint(self, state: dict[str, Any], label: str | None = None) -> None:
