@@ -292,3 +292,27 @@ async def test_what_is_released_after_a_budget_was_lowered_below_it_is_not_free(
     assert ended.error.code == "budget_exceeded"
     left = await budgets.get(world.caller, "workspace")
     assert (left.spent.tokens, left.reserved) == (3 * 15, NO_AMOUNTS)
+
+
+@pytest.mark.only("sqlite")
+@pytest.mark.parametrize("timed", [(None, 1_000_000), (1_000_000, None)])
+async def test_what_runs_releases_all_when_its_budget_gets_or_loses_a_bound_of_seconds(
+    team: MakeTeam, timed: tuple[int | None, int | None]
+) -> None:
+    gate = asyncio.Event()
+    model = FakeModel(lambda _: ["Hm", gate])
+    world = await team({"lead": model}, agent("lead", settings=SHORT))
+    budgets = world.core.services.budgets
+    before, after = (SetBudget(Bounds(tokens=10_000, millis=one)) for one in timed)
+    await budgets.set(world.caller, "workspace", before)
+    started = [await world.start() for _ in range(4)]
+    async with asyncio.timeout(BOUND):
+        while model.open < len(started):
+            await between_looks()
+    held = (await budgets.get(world.caller, "workspace")).reserved
+    assert (await budgets.set(world.caller, "workspace", after)).reserved == held != NO_AMOUNTS
+    gate.set()
+    for one in started:
+        assert (await world.until(one)).status is Status.COMPLETED
+    left = await budgets.get(world.caller, "workspace")
+    assert (left.spent.tokens, left.reserved) == (4 * 15, NO_AMOUNTS)

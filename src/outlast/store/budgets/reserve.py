@@ -167,7 +167,7 @@ def _fit(
         return (yield from locked.refuse(fits))
     held = wanted.amounts(fits)
     change = _change(request, Reservation(held, (one.owner,)))
-    yield Query(MOVE_LOCKED_SHARE, change.parameters(one.owner, one.shares))
+    yield Query(MOVE_LOCKED_SHARE, change.parameters(one.owner, locked.shares))
     yield from locked.grant(held - less)
     return fits, locked.left().millis
 

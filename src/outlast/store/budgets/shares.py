@@ -146,7 +146,7 @@ def _fit_held(one: Applying, change: Change) -> Part[None]:
         now = locked.budget
         now = replace(now, spent=now.spent + change.spent, reserved=now.reserved - less)
         raise BudgetRefused(now, fits, first=locked.noticed < SPENT)
-    yield Query(MOVE_LOCKED_SHARE, change.parameters(one.owner, one.shares))
+    yield Query(MOVE_LOCKED_SHARE, change.parameters(one.owner, locked.shares))
     yield from locked.grant(used + held)
 
 

@@ -322,6 +322,20 @@ SET_SPENT: Final = Statement(
 )
 """The budget is locked."""
 
+GATHER_RESERVED: Final = Statement(
+    update(budget_shares)
+    .where(_shares.owner == bindparam("of_owner"))
+    .values(
+        **{
+            f"reserved_{name}": case(
+                (_shares.share == _zero, bindparam(f"new_{name}", type_=BigInteger)), else_=_zero
+            )
+            for name in AMOUNTS
+        }
+    )
+)
+"""Puts what all shares have reserved into the first, where it is released. They are locked."""
+
 DELETE_BUDGET: Final = (
     Statement(delete(budget_shares).where(_shares.owner == bindparam("id"))),
     Statement(delete(budgets).where(budgets.c.owner == bindparam("id"))),
