@@ -164,6 +164,16 @@ def test_one_request_decides_whether_a_model_is_on_again() -> None:
     assert models(2) == ["a", "a"]
 
 
+def test_a_model_that_may_follow_is_not_off_for_others_before_it_is_tried() -> None:
+    trial = Trial("a", "b", "c")
+    for _ in range(5):
+        trial.breakers.failed("b")
+    trial.clock.advance(30)
+    assert trial.after(DOWN, DOWN, DOWN) == [(0.5, "a"), (1.0, "a"), (0.0, "b")]
+    other = Attempts(chain("b", "c"), 2, trial.breakers, trial.clock)
+    assert other.model == "c"  # b is tried now, and that one decides
+
+
 def test_failures_that_are_old_or_before_an_answer_switch_nothing_off() -> None:
     breakers = Breakers(clock := FakeClock())
     for _ in range(4):

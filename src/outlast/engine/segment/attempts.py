@@ -97,6 +97,7 @@ class Attempts:
     def _use(self, chain: tuple[ModelChoice, ...]) -> None:
         self._chain, self._attempts = chain, 0
         self.model = chain[0].name
+        self._breakers.used(self.model)
 
     def _repeats(self, error: OutlastError, *, patience: float) -> bool:
         """Whether a retry may succeed, and within the time that we wait."""
@@ -131,5 +132,5 @@ class Attempts:
 
     def _without_off(self, chain: tuple[ModelChoice, ...]) -> tuple[ModelChoice, ...]:
         """Return the chain from the first model that is not off; all of it if every one is."""
-        on = (n for n, one in enumerate(chain) if self._breakers.admits(one.name))
+        on = (n for n, one in enumerate(chain) if not self._breakers.is_off(one.name))
         return chain[next(on, 0) :]

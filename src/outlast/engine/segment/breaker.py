@@ -37,16 +37,13 @@ class Breakers:
         until = self._off.get(model)
         return until is not None and self._clock.monotonic() < until
 
-    def admits(self, model: str) -> bool:
-        """Whether a request goes to the model now, which may be the one that decides."""
-        if self.is_off(model):
-            return False
-        if model in self._off:
+    def used(self, model: str) -> None:
+        """Note that a request goes to the model: the first since it was off decides."""
+        if model in self._off and not self.is_off(model):
             self._deciding.add(model)
             self._off[model] = (
                 self._clock.monotonic() + _OFF_SECONDS
             )  # if it is cut off, a later one
-        return True
 
     def refused(self, model: str) -> None:
         """Note that the provider has refused a request: if that one was to decide, another does."""
