@@ -13,9 +13,9 @@ from outlast.agents.estimate import IMAGE_TOKENS, request_tokens
 from outlast.agents.models.catalogue import ModelCatalogue
 from outlast.agents.port import ModelRequest
 from outlast.engine.segment.sight import MOST_SHOWN, Sight, newest
-from outlast.model.agent import AgentSpec, Effect
+from outlast.model.agent import AgentSpec, Effect, ModelChoice
 from outlast.model.clock import SystemClock
-from outlast.model.error import ModelRejected
+from outlast.model.error import ContextTooLong, ModelRejected
 from outlast.model.execution import Status
 from outlast.model.image import Image, ImageNotFound
 from outlast.model.message import ToolMessage, UserMessage
@@ -136,6 +136,28 @@ async def test_a_model_that_rejects_images_gets_the_request_once_more_without_an
     assert view.execution.output == "Done."
     assert [len(shown(request)) for request in model.requests] == [0, 1, 0, 0]
     assert "left_out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("larger", "images"), [(9, [[0, 1, 0], []]), (10, [[0, 1], [1]])])
+async def test_images_for_which_a_request_is_too_long_are_left_out_unless_a_larger_model_follows(
+    database: Database, larger: int, images: list[list[int]]
+) -> None:
+    draws = drawing(1)
+
+    def small(request: ModelRequest) -> Reply:
+        return [ContextTooLong("long")] if request.images else draws._play(request)
+
+    models = {"a": FakeModel(small), "b": FakeModel(lambda _: ["Done."])}
+    chain = (ModelChoice("a", 9), ModelChoice("b", larger))
+    agent_spec = replace(SEEING, model="a", chain=chain, fallback_on=("context_length_exceeded",))
+    tools, clock = Drawing(lambda arguments: png(arguments["n"])), FakeClock()
+    async with database.core(models=NamedModels({**models}), tools=tools, clock=clock) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(agent_spec, "1")])
+        view = await EngineHarness(core, caller, models["a"], clock).run()
+    assert view.execution.output == "Done."
+    made = [[len(shown(request)) for request in one.requests] for one in models.values()]
+    assert made == images
 
 
 async def test_what_is_rejected_without_images_too_fails_as_before(

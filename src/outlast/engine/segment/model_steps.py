@@ -26,7 +26,7 @@ from outlast.engine.segment.limits import Meter, overspent, settings_of, too_dea
 from outlast.engine.segment.messages import messages_of
 from outlast.engine.segment.reservations import Reservations
 from outlast.engine.segment.segment import Segment, TextKind
-from outlast.engine.segment.sight import Sight
+from outlast.engine.segment.sight import OF_IMAGES, Sight
 from outlast.engine.segment.step_events import model_finished, requested, suspended
 from outlast.engine.segment.writer import SegmentWriter
 from outlast.model.agent import Agent, AgentSpec, shown_message
@@ -169,10 +169,11 @@ class ModelSteps:
             try:
                 answer = await segment.run(self._stream(segment, agent, request))
             except OutlastError as error:
-                if isinstance(error, ModelRejected) and request.images:
+                rejected = isinstance(error, ModelRejected) and request.images
+                wait = None if rejected else attempts.after(error)
+                if wait is None and isinstance(error, OF_IMAGES) and request.images:
                     request = await self._unseen(segment, agent.spec, request, error)
                     continue
-                wait = attempts.after(error)
                 following = None if wait is None else attempts.model
                 _log_failure(model, request, error, number, following)
                 if wait is None:
@@ -188,7 +189,7 @@ class ModelSteps:
                 return answer
 
     async def _unseen(
-        self, segment: Segment, spec: AgentSpec, request: ModelRequest, error: ModelRejected
+        self, segment: Segment, spec: AgentSpec, request: ModelRequest, error: OutlastError
     ) -> ModelRequest:
         """Return the request without the images for which its model may have rejected it."""
         model = segment.model
