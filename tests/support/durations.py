@@ -85,6 +85,23 @@ SLOW: Final[dict[str, int]] = {
     "tests/rooms/records/test_large_trees.py": 5,
     "tests/rooms/test_large_lists.py": 5,
     "tests/store/test_migration_of_credits.py": 5,
+    "tests/engine/test_children_approvals.py": 5,
+    "tests/engine/test_statements.py": 5,
+    "tests/store/test_wait_kinds.py": 5,
+    "tests/model/test_timetable.py": 3,
+    "tests/rooms/test_document.py": 3,
+    "tests/rooms/test_client_endpoints.py": 3,
+    "tests/engine/test_schedules_at_once.py": 3,
+    "tests/engine/test_crash_inputs.py": 3,
+    "tests/rooms/console/test_step_pages.py": 3,
+    "tests/rooms/console/test_usage.py": 3,
+    "tests/store/test_sqlite_disk.py": 3,
+    "tests/engine/test_list_prices.py": 3,
+    "tests/engine/test_mcp_example.py": 3,
+    "tests/agents/test_mcp_runs.py": 3,
+    "tests/test_log_events.py": 3,
+    "tests/agents/test_expressions.py": 3,
+    "tests/test_client.py": 3,
     "tests/test_replay.py": 5,
     "tests/test_client_package.py": 5,
     "tests/engine/test_mutants.py": 9,
@@ -102,9 +119,9 @@ SLOW: Final[dict[str, int]] = {
     "tests/store/test_sqlite_writer.py": 5,
     "tests/test_python_process.py": 5,
 }
-"""Modules, and folders of modules, that take longer than four seconds or start processes."""
+"""Modules, and folders of modules, that take long or start processes."""
 _FAST: Final = 150.0
-"""Processor time of a fast run that two quiet cores do in 90 s."""
+"""Processor time of a fast run that two quiet cores do in 90 s; beside others it takes more."""
 _NAMED: Final = 8
 
 
@@ -145,9 +162,7 @@ class ModuleTimes:
             modules = [
                 (one, self._seconds[one]) for one, _ in self._cpu_seconds.most_common(_NAMED)
             ]
-            terminalreporter.section(
-                "too slow: these belong into SLOW of tests/support/durations.py"
-            )
+            terminalreporter.section("too slow, unless the machine is busy: see SLOW")
         else:
             terminalreporter.section("seconds of each module, and of processors")
         for module, seconds in modules:
