@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from outlast.client import Client
 from outlast.model.workspace import Scope
 from outlast.store.saved_views import MOST_VIEWS
 from outlast.testing import owner
@@ -29,6 +30,14 @@ async def test_a_view_is_saved_replaced_listed_by_name_and_removed(api: Api) -> 
     for _ in range(2):
         assert (await api.client.delete("/v1/views/What failed")).status_code == 204
     assert await listed(api) == [("Ärger heute", "agent:actor")]
+
+
+async def test_a_name_may_have_slashes_in_every_client(api: Api) -> None:
+    async with Client("http://house", api.key, transport=api.client._transport) as client:
+        assert (await client.put_view("shop/What failed?", "status:failed"))["filter"]
+        assert await listed(api) == [("shop/What failed?", "status:failed")]
+        await client.remove_view("shop/What failed?")
+    assert await listed(api) == []
 
 
 async def test_views_are_those_of_a_workspace_and_at_most_a_hundred(api: Api) -> None:
@@ -57,6 +66,8 @@ async def test_views_are_those_of_a_workspace_and_at_most_a_hundred(api: Api) ->
         ("a", {"filter": 7}, 422),
         ("x" * 65, FAILED, 422),
         ("a%00b", FAILED, 404),
+        ("a%2F%2E%2E%2Fb", FAILED, 422),
+        ("%2Fa", FAILED, 422),
     ],
 )
 async def test_what_is_no_view_is_refused_and_saves_nothing(

@@ -2,7 +2,7 @@
 
 from outlast.model.clock import Clock
 from outlast.model.error import InvalidField
-from outlast.model.saved_view import LONGEST_FILTER, LONGEST_NAME, SavedView
+from outlast.model.saved_view import LONGEST_FILTER, LONGEST_NAME, SavedView, is_path
 from outlast.model.workspace import Principal, Scope
 from outlast.store.saved_views import SavedViewStore
 
@@ -27,6 +27,11 @@ class SavedViews:
         principal.require(Scope.AGENTS_EXECUTE)
         if not 0 < len(name) <= LONGEST_NAME:
             raise InvalidField(f"A name has 1 to {LONGEST_NAME} characters.", param="name")
+        if not is_path(name):
+            raise InvalidField(
+                "A name has printable characters; no part of it between slashes is empty, . or ..",
+                param="name",
+            )
         if not 0 < len(filter_) <= LONGEST_FILTER:
             raise InvalidField(f"A filter has 1 to {LONGEST_FILTER} characters.", param="filter")
         view = SavedView(name, filter_, self._clock.now())
