@@ -2,6 +2,7 @@
 
 import re
 from html import unescape
+from urllib.parse import quote
 
 import pytest
 
@@ -44,6 +45,47 @@ async def test_pages_of_the_log_show_every_entry_once(make_api: MakeApi) -> None
     assert pages == 1 + (len(kinds) - 1) // 100 > 2
     assert (await reader.get(f"/console/executions/{run}/log?after=9-9")).status_code == 400
     assert (await reader.get(f"/console/executions/{run}/log?after=x")).status_code == 400
+
+
+async def test_a_search_finds_what_the_log_has_page_by_page(
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[Reply] = [[f"Look <{n}>", " closely.", call(n, "look")] for n in range(12)]
+    api = await make_api(
+        FakeModel(by_turn(*turns, ["Done."])),
+        agent=spec(tool("look"), limits=Limits(max_steps=200)),
+        tools=FakeTools(look=lambda _: "a  *needle*\nHere"),
+    )
+    run = await api.started()
+    await api.rested(run)
+    reader = await signed_in(api)
+
+    async def found(words: str) -> tuple[list[str], int]:
+        """Return what is marked, and on how many pages."""
+        path, marked, pages = f"/console/executions/{run}/log?q={quote(words)}", [], 0
+        while path:
+            page = await reader.page(path)
+            pages += 1
+            marked += [unescape(one) for one in re.findall(r"<mark>(.*?)</mark>", page, re.DOTALL)]
+            later = re.search(r'href="([^"]+)">Search on<', page)
+            path = unescape(later[1]) if later else ""
+        return marked, pages
+
+    # over the pieces of a text; in any case; not as a pattern
+    assert await found("<7> CLOSELY") == (["<7> closely"], 1)
+    needles, pages = await found("*NEEDLE*")
+    assert (len(needles) >= 12, set(needles), pages) == (True, {"*needle*"}, 1)
+    monkeypatch.setattr("outlast.rooms.console.render.log._READ", 10)
+    paged, pages = await found("*NEEDLE*")
+    assert paged == needles
+    assert pages > 5
+    assert await found("no such words") == ([], pages)
+    page = await reader.page(f"/console/executions/{run}/log?q=no+such")
+    assert "Not found so far" in page
+    monkeypatch.undo()
+    page = await reader.page(f"/console/executions/{run}/log?q=Tool.Finished")
+    kinds = re.findall(r'<td class="entry">.*?<b>([\w.]+)</b>', page, re.DOTALL)
+    assert kinds == ["tool.finished"] * 12
 
 
 async def test_frames_are_those_that_the_api_sends(make_api: MakeApi) -> None:

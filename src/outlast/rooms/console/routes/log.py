@@ -1,4 +1,4 @@
-"""An execution's log: its entries or the API's frames, with their cursors, page by page."""
+"""An execution's log: its entries, searched or all, or the API's frames, page by page."""
 
 from contextlib import aclosing
 from typing import Final
@@ -16,13 +16,14 @@ from outlast.rooms.console.routes.endpoints import page_at
 from outlast.services.all import Services
 
 _ROWS: Final = 100
+_LONGEST_SEARCH: Final = 200
 _FRAMES: Final = 200
 _LONGEST: Final = 64 * 1024
 """Bytes of frames on one page, the last one excluded."""
 
 
 async def log(call: Call, services: Services) -> Response:
-    """The entries behind a cursor, or the frames that the API sends of them."""
+    """The entries behind a cursor, those with some words, or the frames that the API sends."""
     wanted = call.path_id("executionId", EXECUTION, ExecutionNotFound)
     view = await services.lists.row(call.principal, wanted)
     if view.execution.is_purged:
@@ -31,7 +32,8 @@ async def log(call: Call, services: Services) -> Response:
     if after != START and not await services.executions.holds(call.principal, wanted, after):
         raise InvalidCursor(param="after")
     as_frames = call.query_params.get("as") == "frames"
-    rows, frames, last, more = LogRows(_ROWS), "", after, False
+    search = "" if as_frames else call.query_params.get("q", "").strip()[:_LONGEST_SEARCH]
+    rows, frames, last, more = LogRows(_ROWS, search), "", "", False
     if as_frames:
         frames, last, more = await _frames(call, services, wanted, after)
     else:
@@ -41,7 +43,8 @@ async def log(call: Call, services: Services) -> Response:
                 rows.add(entries)
                 if rows.more:
                     break
-        more = rows.more
+        rows.close()
+        last, more = rows.last, rows.more
     return page(
         call,
         "log.html",
@@ -49,9 +52,10 @@ async def log(call: Call, services: Services) -> Response:
         agent=view.agent,
         after="" if after == START else str(after),
         as_frames=as_frames,
+        search=search,
         rows=rows.rows,
         frames=frames,
-        last=str(last) if as_frames else rows.rows[-1].cursor if rows.rows else "",
+        last=last,
         more=more,
         url=f"{call.scope['scheme']}://{call.headers.get('host')}{call.link('')}",
         may_execute=Scope.AGENTS_EXECUTE in call.principal.scopes,
@@ -60,7 +64,7 @@ async def log(call: Call, services: Services) -> Response:
 
 async def _frames(
     call: Call, services: Services, execution_id: str, after: Cursor
-) -> tuple[str, Cursor, bool]:
+) -> tuple[str, str, bool]:
     """Return frames behind a cursor, the last one's cursor, and whether there are more."""
     fold, found, last = call.native(execution_id), bytearray(), after
     count = 0
@@ -68,13 +72,13 @@ async def _frames(
         async for entries in batches:
             for entry in entries:
                 if count == _FRAMES or len(found) > _LONGEST:
-                    return found.decode(), last, True
+                    return found.decode(), str(last), True
                 sent = fold.frames([entry])
                 if entry.cursor > after:
                     found += sent
                     last = entry.cursor
                     count += bool(sent)
-    return found.decode(), last, False
+    return found.decode(), str(last), False
 
 
 def _after(call: Call) -> Cursor:
