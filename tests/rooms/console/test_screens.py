@@ -73,7 +73,7 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
         ("timeline", f"/console/executions/{done}/timeline"),
         ("timeline-waits", f"/console/executions/{waits}/timeline"),
         ("log", f"/console/executions/{done}/log"),
-        ("log-search", f"/console/executions/{done}/log?q=lookup"),
+        ("log-search", f"/console/executions/{done}/log?q=calculator"),
         ("log-long", f"/console/executions/{failed}/log"),
         ("frames", f"/console/executions/{waits}/log?as=frames&after=1-2"),
         ("again", f"/console/executions/{failed}/again"),

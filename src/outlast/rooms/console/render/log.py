@@ -111,7 +111,9 @@ class LogRows:
         at = search.search(text)
         if at is not None:
             start, end = at.span()
-            row.found = Found(text[max(0, start - _AROUND) : start], at[0], text[end : end + _AROUND])
+            row.found = Found(
+                text[max(0, start - _AROUND) : start], at[0], text[end : end + _AROUND]
+            )
         return at is not None or search.search(row.kind) is not None
 
 
