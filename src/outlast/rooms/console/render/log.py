@@ -12,7 +12,6 @@ from outlast.model.event import Entry, ModelFinished, TextAdded, ThinkingAdded
 from outlast.model.event_codec import encode
 from outlast.rooms.console.render.words import shortened
 
-
 _READ: Final = 2_000
 _LONGEST: Final = 1024 * 1024
 """Rows and characters that a search reads for one page: it takes the event loop's time."""
