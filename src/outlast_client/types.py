@@ -247,7 +247,7 @@ class FoundItem(TypedDict):
     similarity: float | None
 
 
-Grouping = Literal["agent", "model", "key", "conversation"]
+Grouping = Literal["agent", "model", "tool", "key", "conversation"]
 
 
 class Image(TypedDict):
@@ -528,6 +528,7 @@ class UsageRow(TypedDict):
     agentId: str | None
     agent: str | None
     model: str | None
+    tool: str | None
     keyId: str | None
     conversationId: str | None
     inputTokens: int

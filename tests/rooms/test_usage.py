@@ -28,10 +28,12 @@ GROUPS = {
     None: "''",
     "agent": "c.agent_id",
     "model": "CASE WHEN c.kind = 'model' THEN c.name ELSE '' END",
+    "tool": "CASE WHEN c.kind = 'tool' THEN c.name ELSE '' END",
     "key": "c.key_id",
     "conversation": "c.conversation_id",
 }
-FIELDS = {"agent": "agentId", "model": "model", "key": "keyId", "conversation": "conversationId"}
+FIELDS = {"agent": "agentId", "model": "model", "tool": "tool", "key": "keyId"}
+FIELDS["conversation"] = "conversationId"
 BUCKETS = {"hour": "%Y-%m-%dT%H:00:00.000Z", "day": "%Y-%m-%dT00:00:00.000Z"}
 BUCKETS["month"] = "%Y-%m-01T00:00:00.000Z"
 PAYS = [call(1, "pay")], ["Paid."]

@@ -1039,7 +1039,7 @@ export interface components {
          * @description What the rows of one bucket are divided by.
          * @enum {string}
          */
-        Grouping: "agent" | "model" | "key" | "conversation";
+        Grouping: "agent" | "model" | "tool" | "key" | "conversation";
         /**
          * Image
          * @description An image that a tool call has brought.
@@ -2151,6 +2151,11 @@ export interface components {
              * @description Null for calls of tools, too.
              */
             model: string | null;
+            /**
+             * Tool
+             * @description Null for requests of models, too.
+             */
+            tool: string | null;
             /** Keyid */
             keyId: string | null;
             /** Conversationid */

@@ -11,6 +11,7 @@ from outlast.cli.through import Server, through_server
 _GROUPS: Final = {
     "agent": ("agent", "agentId"),
     "model": ("model",),
+    "tool": ("tool",),
     "key": ("keyId",),
     "conversation": ("conversationId",),
 }
@@ -31,7 +32,7 @@ def usage(
     ] = None,
     bucket: Annotated[str, Option(help="hour, day or month: the time of a row, in UTC.")] = "day",
     by: Annotated[
-        str | None, Option(help="agent, model, key or conversation: a row for each.")
+        str | None, Option(help="agent, model, tool, key or conversation: a row for each.")
     ] = None,
     limit: Annotated[int, Option(min=1, max=1000, help="Maximum number of rows.")] = 100,
     after: Annotated[str | None, Option(help="Cursor of the previous page's end.")] = None,
@@ -46,7 +47,8 @@ def usage(
     if json:
         write_json(page)
         return
-    titles = [page["bucket"], *([by] if by else []), "requests", "tokens in", "out", "credits"]
+    figures = ("requests", "tool calls", "tokens in", "out", "credits")
+    titles = [page["bucket"], *([by] if by else []), *figures]
     write_table(titles, [_row(row, page["bucket"], by) for row in page["data"]])
     if page["hasMore"]:
         note(f"There are more: --after {page['nextCursor']}")
@@ -56,5 +58,6 @@ def _row(row: dict[str, Any], bucket: str, by: str | None) -> list[object]:
     fields = _GROUPS.get(by or "", ())
     group = [next((row[field] for field in fields if row[field]), "-")] if fields else []
     start = row["start"][: _BUCKETS[bucket]].replace("T", " ")
-    figures = (row["modelRequests"], row["inputTokens"], row["outputTokens"])
+    names = ("modelRequests", "toolCalls", "inputTokens", "outputTokens")
+    figures = [row[name] for name in names]
     return [start, *group, *figures, f"{row['credits']:.9g}"]

@@ -68,6 +68,7 @@ class Grouping(StrEnum):
 
     AGENT = "agent"
     MODEL = "model"
+    TOOL = "tool"
     KEY = "key"
     CONVERSATION = "conversation"
 
@@ -79,8 +80,8 @@ class Consumption:
     start: int
     """Start of the bucket, in milliseconds since the epoch."""
     group: str
-    """An id, or the name of a model; empty for all, and for charges that belong to no such group:
-    those of tools have no model."""
+    """An id, or the name of a model or tool; empty for all, and for charges that belong to no such
+    group: those of tools have no model."""
     name: str | None
     """The name of the group's agent."""
     input_tokens: int

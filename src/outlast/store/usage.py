@@ -167,6 +167,7 @@ def _usage(grouping: Grouping | None) -> Statement:
         Grouping.KEY: key_id,
         Grouping.CONVERSATION: conversation_id,
         Grouping.MODEL: case((kind == "model", name), else_=""),
+        Grouping.TOOL: case((kind == "tool", name), else_=""),
         None: literal_column("''"),
     }
     first, length = bindparam("first", type_=BigInteger), bindparam("length", type_=BigInteger)

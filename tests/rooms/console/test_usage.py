@@ -20,7 +20,7 @@ from tests.support.databases import SQLITE
 pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
 
 
-@pytest.mark.parametrize("by", ["", "agent", "model", "key"])
+@pytest.mark.parametrize("by", ["", "agent", "model", "tool", "key"])
 @pytest.mark.parametrize("span", ["24h", "7d", "30d", "12mo", "odd"])
 async def test_the_table_adds_up_to_what_the_api_says(api: Api, span: str, by: str) -> None:
     for _ in range(3):
@@ -31,7 +31,7 @@ async def test_the_table_adds_up_to_what_the_api_says(api: Api, span: str, by: s
     rows = re.findall(r"<tr><td class=\"nowrap\">(.*?)</tr>", page)
     cells = [re.findall(r'class="number">([^<]+)<', row) for row in rows]
     assert sum(int(row[0]) for row in cells) == sum(one["modelRequests"] for one in whole) == 3
-    assert sum(int(row[1]) for row in cells) == sum(one["inputTokens"] for one in whole)
+    assert sum(int(row[2]) for row in cells) == sum(one["inputTokens"] for one in whole)
     if by == "agent":
         assert ">agent<" in rows[0]
 
@@ -55,7 +55,7 @@ async def test_the_csv_adds_up_to_what_the_api_says(
     assert {row.get("agent") for row in rows} == ({"agent"} if by == "agent" else {None})
 
 
-@pytest.mark.parametrize(("by", "shown"), [("agent", "no agent"), ("model", "small")])
+@pytest.mark.parametrize(("by", "shown"), [("agent", "no agent"), ("model", "small"), ("tool", "models")])
 async def test_what_belongs_to_no_execution_has_a_row(api: Api, by: str, shown: str) -> None:
     charges = api.core.store.request_charges
     now, key = api.core.clock.now(), api.caller.key_id

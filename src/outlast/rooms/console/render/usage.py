@@ -39,6 +39,7 @@ class UsageRow:
     when: str
     group: str
     requests: int
+    calls: int
     input_tokens: int
     output_tokens: int
     credits: int
@@ -86,6 +87,7 @@ def table(rows: Sequence[Consumption], bucket: Bucket) -> list[UsageRow]:
             _when(row.start, bucket),
             _group(row),
             row.model_requests,
+            row.tool_calls,
             row.input_tokens,
             row.output_tokens,
             row.credits,

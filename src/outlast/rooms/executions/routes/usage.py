@@ -63,6 +63,7 @@ class UsageRow(TypedDict):
     agentId: str | None
     agent: Annotated[str | None, Field(description="The agent's name.")]
     model: Annotated[str | None, Field(description="Null for calls of tools, too.")]
+    tool: Annotated[str | None, Field(description="Null for requests of models, too.")]
     keyId: str | None
     conversationId: str | None
     inputTokens: int
@@ -121,6 +122,7 @@ def _row(row: Consumption, grouping: Grouping | None) -> UsageRow:
         "agentId": group if grouping is Grouping.AGENT else None,
         "agent": row.name,
         "model": group if grouping is Grouping.MODEL else None,
+        "tool": group if grouping is Grouping.TOOL else None,
         "keyId": group if grouping is Grouping.KEY else None,
         "conversationId": group if grouping is Grouping.CONVERSATION else None,
         "inputTokens": row.input_tokens,
