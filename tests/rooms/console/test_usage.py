@@ -55,7 +55,9 @@ async def test_the_csv_adds_up_to_what_the_api_says(
     assert {row.get("agent") for row in rows} == ({"agent"} if by == "agent" else {None})
 
 
-@pytest.mark.parametrize(("by", "shown"), [("agent", "no agent"), ("model", "small"), ("tool", "models")])
+@pytest.mark.parametrize(
+    ("by", "shown"), [("agent", "no agent"), ("model", "small"), ("tool", "models")]
+)
 async def test_what_belongs_to_no_execution_has_a_row(api: Api, by: str, shown: str) -> None:
     charges = api.core.store.request_charges
     now, key = api.core.clock.now(), api.caller.key_id
