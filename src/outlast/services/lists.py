@@ -19,7 +19,7 @@ from outlast.store.known_agents import KnownAgents
 from outlast.store.page import Page
 from outlast.store.store import Store
 
-__all__ = ["Hour", "Listed", "Lists"]
+__all__ = ["Created", "Listed", "Lists"]
 
 _MOST_BYTES: Final = 8 * 1024 * 1024
 """Size of a page of whole executions; a larger execution is a page of its own."""
@@ -30,8 +30,8 @@ MOST_COUNTED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Hour:
-    """How many executions were created in an hour; counts stop at MOST_COUNTED."""
+class Created:
+    """How many executions were created in a time; counts stop at MOST_COUNTED."""
 
     at: int
     """When it begins."""
@@ -57,14 +57,14 @@ class Lists:
         )
         return page.cut(found)
 
-    async def by_hour(self, principal: Principal, first: int, hours: int) -> list[Hour]:
-        """Return how many executions each hour has begun; `first`: when the first hour begins."""
+    async def between(self, principal: Principal, times: Sequence[int]) -> list[Created]:
+        """Return how many executions were created between each two times. Raises MissingScope."""
         principal.require(Scope.EXECUTIONS_READ)
-        starts = [first + number * HOUR for number in range(hours + 1)]
-        bounds = [earliest(EXECUTION, at) for at in starts]
+        bounds = [earliest(EXECUTION, at) for at in times]
         counts = await self._store.executions.counts(principal.workspace_id, bounds, MOST_COUNTED)
         return [
-            Hour(at, count, failed) for at, (count, failed) in zip(starts[:-1], counts, strict=True)
+            Created(at, count, failed)
+            for at, (count, failed) in zip(times[:-1], counts, strict=True)
         ]
 
     async def of_agents(

@@ -48,6 +48,7 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
         ("playground", "/console/playground"),
         ("agents", "/console/agents"),
         ("usage", "/console/usage?range=24h&by=agent"),
+        ("usage-all", "/console/usage?range=24h"),
         ("agent", "/console/agents/support"),
         ("chat-waits", f"/console/playground?conversation={await conversation_of(server, waits)}"),
         ("executions", "/console/executions"),

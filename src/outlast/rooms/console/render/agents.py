@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from outlast.model.agent import Agent, Effect, ToolSpec, shown_model
 from outlast.rooms.console.render.lines import Line, differing, json_lines
-from outlast.services.lists import MOST_COUNTED
+from outlast.rooms.console.render.words import counted
 
 EFFECTS: Final = {
     Effect.READ_ONLY: "reads only",
@@ -56,13 +56,9 @@ class Activity:
     def __str__(self) -> str:
         if not self.count:
             return "no execution in 24 h"
-        failed = f", {_bounded(self.failed)} failed" if self.failed else ""
+        failed = f", {counted(self.failed)} failed" if self.failed else ""
         several = "" if self.count == 1 else "s"
-        return f"{_bounded(self.count)} execution{several} in 24 h{failed}"
-
-
-def _bounded(count: int) -> str:
-    return f"{count:,}" if count < MOST_COUNTED else f"{MOST_COUNTED:,}+"
+        return f"{counted(self.count)} execution{several} in 24 h{failed}"
 
 
 def changes(before: Agent, after: Agent) -> tuple[list[Line], bool]:

@@ -9,7 +9,7 @@ from outlast.model.execution import TERMINAL, Execution, Status
 from outlast.model.price import credits_of
 from outlast.model.usage import Spent
 from outlast.rooms.console.render.words import first_line
-from outlast.services.lists import HOUR, MOST_COUNTED, Hour
+from outlast.services.lists import HOUR, MOST_COUNTED, Created
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class HourBar:
     """What the filter says for it."""
 
 
-def hour_bars(hours: Sequence[Hour]) -> list[HourBar]:
+def hour_bars(hours: Sequence[Created]) -> list[HourBar]:
     """Return the bars of hours, the highest as high as the drawing."""
     most = max((one.count for one in hours), default=0) or 1
     return [
@@ -100,7 +100,7 @@ def hour_bars(hours: Sequence[Hour]) -> list[HourBar]:
     ]
 
 
-def _hour_name(hour: Hour) -> str:
+def _hour_name(hour: Created) -> str:
     many = f"{MOST_COUNTED}+" if hour.count >= MOST_COUNTED else str(hour.count)
     failed = f", {hour.failed} failed" if hour.failed else ""
     return f"{_minute(hour.at)[11:16]} to {_minute(hour.at + HOUR)[11:16]} UTC: {many}{failed}"

@@ -3,16 +3,17 @@
 import csv
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from io import StringIO
 from typing import Final
 
 from outlast.model.agent import shown_model
 from outlast.model.clock import iso
-from outlast.model.consumption import Bucket, Consumption
+from outlast.model.consumption import HOUR_MILLIS, Bucket, Consumption
+from outlast.rooms.console.render.words import counted, short_id
 from outlast.rooms.console.render.words import credits as written
-from outlast.rooms.console.render.words import short_id
+from outlast.services.lists import Created
 
 WIDTH: Final = 720
 HEIGHT: Final = 120
@@ -43,57 +44,95 @@ class UsageRow:
     input_tokens: int
     output_tokens: int
     credits: int
+    created: Created | None = None
+    """Executions of the bucket, where rows are not divided."""
+    words: str = ""
+    """What the filter of the executions says for it."""
 
 
-def bars(rows: Sequence[Consumption], bucket: Bucket, start: int, end: int) -> list[Bar]:
+def bars(rows: Sequence[Consumption], bucket: Bucket, starts: Sequence[int]) -> list[Bar]:
     """Return a bar of credits for each bucket of a time; none if nothing was used."""
     spent: dict[int, int] = defaultdict(int)
     for row in rows:
         spent[bucket.start_of(row.start)] += row.credits
-    most = max(spent.values(), default=0)
-    if not most:
-        return []
-    starts = _starts(bucket, start, end)
-    each = WIDTH / len(starts)
+    return _drawn(
+        [
+            (spent[at], f"{_when(at, bucket)}: {written(spent[at])} credits")
+            for at in map(bucket.start_of, starts)
+        ]
+    )
+
+
+def run_bars(created: Sequence[Created], bucket: Bucket) -> list[tuple[Bar, float]]:
+    """Return a bar of executions for each bucket, and the height of those that failed in it."""
+    titles = [
+        f"{_when(one.at, bucket)}: {counted(one.count)} executions, {counted(one.failed)} failed"
+        for one in created
+    ]
+    drawn = _drawn([(one.count, title) for one, title in zip(created, titles, strict=True)])
     return [
-        Bar(
-            round(n * each, 2),
-            round(HEIGHT - HEIGHT * spent[at] / most, 2),
-            round(max(1.0, each - _GAP), 2),
-            round(HEIGHT * spent[at] / most, 2),
-            f"{_when(at, bucket)}: {written(spent[at])} credits",
-        )
-        for n, at in enumerate(starts)
+        (bar, round(bar.height * min(one.failed, one.count) / one.count, 2) if one.count else 0)
+        for bar, one in zip(drawn, created, strict=False)
     ]
 
 
-def _starts(bucket: Bucket, start: int, end: int) -> list[int]:
-    """Return the starts of all buckets of a time."""
-    found = [bucket.start_of(start)]
-    hour = 60 * 60 * 1000
+def _drawn(amounts: Sequence[tuple[int, str]]) -> list[Bar]:
+    """Return bars, the highest as high as the chart, with their titles; none if all are 0."""
+    most = max((amount for amount, _ in amounts), default=0)
+    if not most:
+        return []
+    each = WIDTH / len(amounts)
+    return [
+        Bar(
+            round(n * each, 2),
+            round(HEIGHT - HEIGHT * amount / most, 2),
+            round(max(1.0, each - _GAP), 2),
+            round(HEIGHT * amount / most, 2),
+            title,
+        )
+        for n, (amount, title) in enumerate(amounts)
+    ]
+
+
+def starts_of(bucket: Bucket, start: int, end: int) -> list[int]:
+    """Return when the buckets of a time begin; the first one with the time."""
+    found = [start]
     at = start
     while at < end and len(found) < _MOST:
-        at += hour
+        at += HOUR_MILLIS
         begun = bucket.start_of(at)
-        if begun != found[-1] and begun < end:
+        if begun > found[-1] and begun < end:
             found.append(begun)
     return found
 
 
-def table(rows: Sequence[Consumption], bucket: Bucket) -> list[UsageRow]:
-    """Return the rows, newest first."""
-    return [
-        UsageRow(
-            _when(row.start, bucket),
-            _group(row),
-            row.model_requests,
-            row.tool_calls,
-            row.input_tokens,
-            row.output_tokens,
-            row.credits,
-        )
-        for row in reversed(rows)
-    ]
+def table(
+    rows: Sequence[Consumption], bucket: Bucket, created: Sequence[Created] = (), end: int = 0
+) -> list[UsageRow]:
+    """Return the rows, newest first; with executions there is one for each bucket that has any."""
+    if not created:
+        return [_row(row, bucket) for row in reversed(rows)]
+    used = {bucket.start_of(row.start): row for row in rows}
+    found = []
+    for one, until in zip(created, [*(one.at for one in created[1:]), end], strict=True):
+        row = used.get(bucket.start_of(one.at))
+        if row is not None or one.count:
+            shown = _row(row or Consumption(one.at, "", None, 0, 0, 0, 0, 0), bucket)
+            words = f"since:{iso(one.at)} before:{iso(until)}"
+            found.append(replace(shown, created=one, words=words))
+    return found[::-1]
+
+
+def _row(row: Consumption, bucket: Bucket) -> UsageRow:
+    return UsageRow(
+        _when(row.start, bucket),
+        _group(row),
+        row.model_requests,
+        row.tool_calls,
+        row.input_tokens,
+        row.output_tokens,
+        row.credits,
+    )
 
 
 def _group(row: Consumption) -> str:

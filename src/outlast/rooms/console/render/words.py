@@ -9,6 +9,7 @@ from outlast.model.agent import shown_model
 from outlast.model.clock import iso
 from outlast.model.execution import Status
 from outlast.model.price import credits_of
+from outlast.services.lists import MOST_COUNTED
 
 _SECOND: Final = 1000
 _MINUTE: Final = 60 * _SECOND
@@ -114,6 +115,11 @@ def clock(millis: int) -> str:
     return f"{iso(millis)[11:19]} UTC"
 
 
+def counted(count: int) -> str:
+    """Write a count that stops at a bound: 12, 1,000+."""
+    return f"{count:,}" if count < MOST_COUNTED else f"{MOST_COUNTED:,}+"
+
+
 def shortened(text: str, most: int = 8192) -> str:
     """Cut a long text, and say how long it is; a step's own panel shows it whole."""
     return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
@@ -135,6 +141,7 @@ FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "bytes": size,
     "clock": clock,
     "compact": compact,
+    "counted": counted,
     "credits": credits,
     "duration": duration,
     "first_line": first_line,

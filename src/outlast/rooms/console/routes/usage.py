@@ -9,9 +9,10 @@ from outlast.http.call import Call
 from outlast.model.consumption import Bucket, Consumption, Grouping
 from outlast.model.workspace import Scope
 from outlast.rooms.console.render.page import page
-from outlast.rooms.console.render.usage import bars, lines_of_csv, table
+from outlast.rooms.console.render.usage import bars, lines_of_csv, run_bars, starts_of, table
 from outlast.rooms.console.routes.endpoints import page_at
 from outlast.services.all import Services
+from outlast.services.lists import Created
 from outlast.services.usage import UsageRequest
 
 _HOUR: Final = 60 * 60 * 1000
@@ -27,10 +28,14 @@ RANGES: Final = {
 
 
 async def usage(call: Call, services: Services) -> Response:
-    """Tokens and credits, in all or by agent, model or key."""
+    """Tokens and credits, in all with executions, or by agent, model, tool or key."""
     name, request = _wanted(call, services)
     by, bucket = request.grouping, request.bucket
     found = await services.usage.page(call.principal, request)
+    starts = starts_of(bucket, found.start, found.end)
+    created: list[Created] = []
+    if by is None:
+        created = await services.lists.between(call.principal, [*starts, found.end])
     return page(
         call,
         "usage.html",
@@ -38,8 +43,9 @@ async def usage(call: Call, services: Services) -> Response:
         chosen=name,
         by="" if by is None else by.value,
         groupings=[one.value for one in Grouping if one is not Grouping.CONVERSATION],
-        bars=bars(found.rows, bucket, found.start, found.end),
-        rows=table(found.rows, bucket),
+        bars=bars(found.rows, bucket, starts),
+        run_bars=run_bars(created, bucket),
+        rows=table(found.rows, bucket, created, found.end),
         more=found.has_more,
     )
 
