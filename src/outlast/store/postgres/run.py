@@ -19,6 +19,7 @@ from outlast.store.driver import (
     Query,
     Request,
     Row,
+    Statement,
     Together,
     Transaction,
     TransactionResult,
@@ -156,7 +157,7 @@ class Run(Generic[T]):
         """Pass rows to the transaction; return what must be sent by itself, None at its end."""
         try:
             request = next(self._statements) if rows is None else self._statements.send(rows)
-            while isinstance(request, Query) and request.statement.joins:
+            while isinstance(request, Query) and self._may_wait(request.statement):
                 self._waiting.append(request)
                 request = self._statements.send([])
         except StopIteration as end:
@@ -166,6 +167,14 @@ class Run(Generic[T]):
                 self._waiting.extend(self._changes.queries)
             return None
         return request
+
+    def _may_wait(self, statement: Statement) -> bool:
+        """Whether it may be joined with those that wait.
+
+        Two that lock rows may not: Postgres runs the parts of a statement in an order of its own.
+        """
+        locks = statement.independent and any(one.statement.independent for one in self._waiting)
+        return statement.joins and not locks
 
     async def _send(self, connection: AsyncConnection[Any]) -> None:
         """Send waiting queries; none of them reads what another writes."""
