@@ -12,12 +12,12 @@ from outlast.agents.define import agent
 from outlast.agents.estimate import IMAGE_TOKENS, request_tokens
 from outlast.agents.models.catalogue import ModelCatalogue
 from outlast.agents.port import ModelRequest
-from outlast.engine.segment.sight import MOST_SHOWN, Sight, newest
+from outlast.engine.segment.sight import Sight, newest
 from outlast.model.agent import AgentSpec, Effect, ModelChoice
 from outlast.model.clock import SystemClock
 from outlast.model.error import ContextTooLong, ModelRejected
 from outlast.model.execution import Status
-from outlast.model.image import Image, ImageNotFound
+from outlast.model.image import MOST_SHOWN, Image, ImageNotFound
 from outlast.model.message import ToolMessage, UserMessage
 from outlast.model.spec_json import spec_digest, spec_from_dict, spec_to_dict
 from outlast.model.wait import Decision

@@ -21,6 +21,8 @@ MOST_BYTES_TOGETHER: Final = 16_777_216
 """Maximum bytes of the images of one result."""
 MOST_BYTES_OF_EXECUTION: Final = 268_435_456
 """Bytes of images after which an execution keeps no more."""
+MOST_SHOWN: Final = 4
+"""Maximum images that a model is shown in one request: the newest."""
 _DIGEST_BYTES: Final = 16
 _BEGINNINGS: Final = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),

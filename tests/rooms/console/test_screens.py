@@ -61,6 +61,7 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
         ("executions-none", "/console/executions?q=status:cancelled"),
         ("executions-wrong", "/console/executions?q=tool:refund"),
         ("completed", f"/console/executions/{done}?step=2"),
+        ("request", f"/console/executions/{done}?step=3"),
         ("failed", f"/console/executions/{failed}"),
         ("suspended", f"/console/executions/{waits}"),
         ("parent", f"/console/executions/{parent}"),

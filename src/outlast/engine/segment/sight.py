@@ -14,13 +14,11 @@ from outlast.agents.port import ModelRequest, Models
 from outlast.engine.segment.segment import Segment
 from outlast.model.agent import AgentSpec
 from outlast.model.error import ContextTooLong, ModelRejected
-from outlast.model.image import Image
+from outlast.model.image import MOST_SHOWN, Image
 from outlast.model.message import Message, ToolMessage
 from outlast.model.provider import OPENAI_CHAT
 from outlast.store.blobs import ImageStore
 
-MOST_SHOWN: Final = 4
-"""Maximum images of one request."""
 OF_IMAGES: Final = (ModelRejected, ContextTooLong)
 """Errors that a request may have for its images alone."""
 _SEEING: Final = frozenset({"anthropic", "google", "google-cloud"})

@@ -25,6 +25,7 @@ from outlast.rooms.console.render.transcript import Transcript
 from outlast.rooms.console.routes.door import next_page
 from outlast.rooms.console.routes.endpoints import page_at
 from outlast.rooms.console.routes.forms import Form, form_of
+from outlast.rooms.console.routes.requests import request_in
 from outlast.rooms.console.routes.task import task_page
 from outlast.rooms.console.routes.tools import effects_of
 from outlast.rooms.console.routes.transcripts import PAGE, newest_of, steps_between
@@ -64,6 +65,7 @@ async def execution(call: Call, services: Services) -> Response:
         shown=shown,
         chosen=inspected,
         effects={} if inspected is None else await effects_of(services, found),
+        request=await request_in(call, services, found, inspected),
         tree=await _tree(call, services, found),
         spent=view.spent.credits,
         waits=await _waits(call, services, view),
@@ -83,7 +85,15 @@ async def step(call: Call, services: Services) -> Response:
     if chosen is None:
         raise NotFound
     effects = await effects_of(services, view.execution)
-    return page(call, "step.html", execution=view.execution, chosen=chosen, effects=effects)
+    request = await request_in(call, services, view.execution, chosen)
+    return page(
+        call,
+        "step.html",
+        execution=view.execution,
+        chosen=chosen,
+        effects=effects,
+        request=request,
+    )
 
 
 async def image(call: Call, services: Services) -> Response:

@@ -71,7 +71,8 @@ async def stretch_between(
                 break
             read.add(entry)
     for number in stretch.superseded & read.steps.keys():
-        read.steps[number].superseded_after = last
+        if not read.steps[number].superseded:  # by what stands behind the stretch
+            read.steps[number].superseded_after = last
     return read, stretch.end
 
 
