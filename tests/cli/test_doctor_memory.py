@@ -2,8 +2,8 @@
 
 import pytest
 
-from outlast.cli.findings import Level
 from outlast.model.price import UNPRICED, Prices
+from outlast.services.findings import Level
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.support.databases import Database
 from tests.support.doctor import findings

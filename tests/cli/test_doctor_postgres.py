@@ -12,9 +12,9 @@ import orjson
 import psycopg
 import pytest
 
-from outlast.cli.findings import Level
 from outlast.model.clock import SystemClock, iso
 from outlast.model.error import Misconfigured
+from outlast.services.findings import Level
 from outlast.settings import Settings
 from outlast.store.postgres.migrate import migrate
 from outlast.testing import FakeClock

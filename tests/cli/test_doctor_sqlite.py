@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from outlast.cli.findings import Level
+from outlast.services.findings import Level
 from outlast.store.sqlite import SqliteDriver
 from tests.support.doctor import findings
 from tests.support.sqlite import driver_on, named

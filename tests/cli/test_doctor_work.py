@@ -15,12 +15,12 @@ from alembic.config import Config
 from outlast.agents.models.scripted import ScriptedModel
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.app import Core, build
-from outlast.cli.findings import Level
 from outlast.cli.state import migrate
 from outlast.engine.dispatch.procrastinate.queue import Queue
 from outlast.model.agent import AgentSpec
 from outlast.model.clock import SystemClock
 from outlast.services.executions import StartExecution
+from outlast.services.findings import Level
 from outlast.settings import Settings
 from outlast.store import migrations
 from outlast.store.postgres.migrate import migrate as migrate_schema

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from outlast.cli.findings import Level
+from outlast.services.findings import Level
 from tests.support.command_line import CommandLine
 from tests.support.databases import SQLITE
 from tests.support.doctor import findings

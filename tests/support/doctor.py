@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from outlast.cli.doctor import examine
-from outlast.cli.findings import Finding
 from outlast.model.clock import Clock
+from outlast.services.findings import Finding
 from outlast.settings import Settings
 
 

@@ -234,7 +234,7 @@ def doctor(chosen: Settings, *, json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from outlast.cli.doctor import examine
-    from outlast.cli.findings import Finding, Level
+    from outlast.services.findings import Finding, Level
 
     async def examined() -> list[Finding]:
         return [finding async for finding in examine(chosen)]

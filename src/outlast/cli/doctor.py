@@ -1,10 +1,7 @@
 """`outlast doctor`: finds what keeps this machine from serving, and the fix."""
 
 import os
-import shutil
 import socket
-import stat
-import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
@@ -18,8 +15,6 @@ from outlast.agents.tools.python import ToolFunctions
 from outlast.cli.composition import environment_of, providers_of, read_agents, tool_box
 from outlast.cli.doctor_memory import embedding_models, examine_embeddings
 from outlast.cli.doctor_sqlite import examine_sqlite
-from outlast.cli.findings import Finding, Level
-from outlast.cli.preflight import check_environment
 from outlast.cli.price_table import priced
 from outlast.cli.remote import url_of
 from outlast.client import Client, Unreachable
@@ -28,18 +23,17 @@ from outlast.model.clock import Clock, SystemClock
 from outlast.model.error import Misconfigured, ToolsUnavailable
 from outlast.model.extra import install
 from outlast.model.price import BROWSER_SECONDS
+from outlast.services.findings import Finding, Level
+from outlast.services.machine import data_findings, environment_findings
 from outlast.settings import Settings
 
-_MEGABYTE: Final = 1_000_000
-_LITTLE: Final = 1000 * _MEGABYTE
-_TOO_LITTLE: Final = 100 * _MEGABYTE
 _OPENED: Final = {"schema", "lock"}
 """Checks that are only made, and only succeed, on a database that this version may read."""
 
 
 async def examine(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Finding]:
     """Yield the findings, one check after the other."""
-    for finding in (*_data_folder(settings), _key_file(settings)):
+    for finding in data_findings(settings):
         yield finding
     loaded, agents = _agents(settings)
     opens = False
@@ -49,7 +43,7 @@ async def examine(settings: Settings, clock: Clock | None = None) -> AsyncIterat
     yield agents
     embeddings = await embedding_models(settings, loaded, opens=opens)
     for finding in (
-        *_environment(),
+        *environment_findings(),
         *await _models(settings, loaded),
         *await examine_embeddings(settings, loaded, embeddings),
         *_tools(settings, loaded),
@@ -59,40 +53,6 @@ async def examine(settings: Settings, clock: Clock | None = None) -> AsyncIterat
     ):
         yield finding
     yield await _port(settings)
-
-
-def _data_folder(settings: Settings) -> Iterator[Finding]:
-    folder = settings.data_dir
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        remedy = "outlast doctor --data-dir FOLDER, with a folder that this user may write"
-        yield Finding("data folder", Level.FAIL, f"{folder}: {error.strerror or error}", remedy)
-        return
-    yield Finding("data folder", Level.OK, f"{folder} can be written")
-    free = shutil.disk_usage(folder).free
-    text = f"{free // _MEGABYTE:,} MB free"
-    if free >= _LITTLE:
-        yield Finding("disk", Level.OK, text)
-    else:
-        level = Level.WARN if free >= _TOO_LITTLE else Level.FAIL
-        yield Finding("disk", level, text, f"free space on the disk of {folder}")
-
-
-def _key_file(settings: Settings) -> Finding:
-    file = settings.key_file
-    if settings.api_key:
-        return Finding("key", Level.OK, "OUTLAST_API_KEY is set")
-    try:
-        mode = stat.S_IMODE(file.stat().st_mode)
-    except OSError:
-        return Finding("key", Level.OK, "none yet; the first start creates one")
-    if mode & 0o077:
-        text = f"other users can read {file} (mode {mode:04o})"
-        return Finding("key", Level.WARN, text, f"chmod 600 {file}")
-    return Finding("key", Level.OK, f"kept in {file}")
 
 
 async def _database(
@@ -126,11 +86,6 @@ def _agents(settings: Settings) -> tuple[LoadedAgents, Finding]:
         )
     names = ", ".join(spec.name for spec in loaded.specs)
     return loaded, Finding("agents", Level.OK, f"{settings.agents}: {names}")
-
-
-def _environment() -> Iterator[Finding]:
-    for text in check_environment():
-        yield Finding("environment", Level.WARN, text, "unset it, or write the setting's own name")
 
 
 def _tools(settings: Settings, loaded: LoadedAgents) -> Iterator[Finding]:

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from outlast.agents.embeddings.catalogue import Embedders
 from outlast.agents.loader import LoadedAgents
 from outlast.cli.composition import providers_of
-from outlast.cli.findings import Finding, Level
 from outlast.databases import driver_of
 from outlast.model.clock import SystemClock
 from outlast.model.error import Misconfigured
+from outlast.services.findings import Finding, Level
 from outlast.settings import Settings
 from outlast.store.store import Store
 

@@ -8,9 +8,9 @@ from typing import Final
 
 from outlast.agents.loader import LoadedAgents
 from outlast.cli.doctor_work import examine_work
-from outlast.cli.findings import FAIL, OK, WARN, Finding
 from outlast.model.clock import Clock, iso
 from outlast.model.error import OutlastError
+from outlast.services.findings import FAIL, OK, WARN, Finding
 from outlast.settings import Settings
 from outlast.store.postgres import examine
 from outlast.store.postgres.examine import Pooling, Server

@@ -5,8 +5,8 @@ import stat
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from outlast.cli.findings import Finding, Level
 from outlast.model.error import OutlastError, StoreLocked
+from outlast.services.findings import Finding, Level
 from outlast.settings import Settings
 from outlast.store.migrations import sqlite_version
 from outlast.store.schema import HEAD

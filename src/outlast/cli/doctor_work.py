@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from outlast.agents.loader import LoadedAgents
-from outlast.cli.findings import FAIL, OK, WARN, Finding, executions
 from outlast.databases import driver_of, queue_of
 from outlast.engine.dispatch.procrastinate.queue import Queue
 from outlast.model.clock import Clock
 from outlast.model.error import NotFound, OutlastError
 from outlast.model.spec_json import spec_digest
+from outlast.services.findings import FAIL, OK, WARN, Finding, executions
 from outlast.services.workspaces import DEFAULT_WORKSPACE
 from outlast.settings import Settings
 from outlast.store.driver import Driver

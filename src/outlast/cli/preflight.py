@@ -10,17 +10,9 @@ from outlast.agents.readiness import NotReady, is_slow, not_ready, tools_not_rea
 from outlast.app import Core
 from outlast.cli.composition import environment_of
 from outlast.model.error import Misconfigured
-from outlast.settings import unknown_variables
+from outlast.services.machine import check_environment
 
 logger = structlog.get_logger(__name__)
-
-
-def check_environment() -> list[str]:
-    """Return what is wrong with the environment, a sentence each."""
-    return [
-        f"{name} is not a setting" + (f"; did you mean {near}?" if near else "")
-        for name, near in unknown_variables().items()
-    ]
 
 
 def check(core: Core, loaded: LoadedAgents, *, worker: bool, strict: bool) -> None:

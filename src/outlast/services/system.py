@@ -1,5 +1,6 @@
 """What a server knows of itself: database, workers, settings."""
 
+import asyncio
 import platform
 from dataclasses import dataclass
 from typing import Final
@@ -7,6 +8,8 @@ from typing import Final
 from outlast.engine.dispatch.port import Engine
 from outlast.model.error import NotFound, Overloaded
 from outlast.model.workspace import Principal, Scope
+from outlast.services.findings import Finding
+from outlast.services.machine import machine_findings
 from outlast.services.workspaces import DEFAULT_WORKSPACE, Workspaces
 from outlast.settings import Settings
 
@@ -28,6 +31,7 @@ class Seen:
     taken_over: int = 0
     orphans: int = 0
     accepting: bool = True
+    machine: tuple[Finding, ...] = ()
 
 
 class System:
@@ -60,6 +64,7 @@ class System:
             taken_over=engine.taken_over,
             orphans=engine.orphans,
             accepting=engine.accepting,
+            machine=tuple(await asyncio.to_thread(machine_findings, self.settings)),
         )
 
     async def _is_operator(self, principal: Principal) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -185,6 +186,31 @@ async def test_the_server_is_shown_to_the_operator_s_workspace_alone(api: Api) -
     assert "takeover_seconds" not in await (await signed_in(api, foreign.secret)).page(
         "/console/system"
     )
+
+
+async def test_the_system_screen_has_what_the_doctor_finds_of_the_machine(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator = await api.core.services.workspaces.put("default")
+    key = await api.core.services.keys.create(operator.id, "operator")
+    reader = await signed_in(api, key.secret)
+    settings = api.core.services.system.settings = Settings(data_dir=tmp_path)
+
+    async def shown() -> str:
+        facts = re.search(r"<dl.*?</dl>", await reader.page("/console/system"), re.DOTALL)
+        assert facts is not None
+        return re.sub(r"<[^>]+>", " ", unescape(facts[0]))
+
+    assert "data folder, disk, key: as it should be" in await shown()
+    settings.key_file.write_text("sk_hush")
+    settings.key_file.chmod(0o644)
+    monkeypatch.setenv("OUTLAST_PROT", "1")
+    facts = await shown()
+    assert "data folder, disk: as it should be" in facts
+    assert f"other users can read {settings.key_file} (mode 0644)" in facts
+    assert f"chmod 600 {settings.key_file}" in facts
+    assert "OUTLAST_PROT is not a setting; did you mean OUTLAST_PORT?" in facts
+    assert "sk_hush" not in facts
 
 
 def test_no_secret_is_among_the_settings() -> None:

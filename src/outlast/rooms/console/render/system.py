@@ -1,10 +1,11 @@
 """View models of the system screen: findings with a level, settings without secrets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from outlast.services.findings import Finding, Level
 from outlast.services.system import Seen
 from outlast.settings import Settings
 
@@ -51,7 +52,17 @@ def facts(seen: Seen, version: str) -> list[Fact]:
         found.append(Fact("Waited without a job", f"{seen.orphans:,}", False, remedy))
     if not seen.accepting:
         found.append(Fact("This process", "takes no work: it starts or leaves", is_well=False))
-    return found
+    return found + _machine(seen.machine)
+
+
+def _machine(findings: Sequence[Finding]) -> list[Fact]:
+    """Return what is wrong with the machine, each by itself; together what is well."""
+    well = ", ".join(one.check for one in findings if one.level is Level.OK)
+    facts = [Fact("Machine", f"{well}: as it should be")] if well else []
+    wrong = (one for one in findings if one.level is not Level.OK)
+    return facts + [
+        Fact(one.check.capitalize(), one.text, False, one.remedy or "") for one in wrong
+    ]
 
 
 def shown_settings(settings: Settings) -> list[Setting]:
