@@ -80,8 +80,13 @@ class EventStream(Response):
         streams: OpenStreams,
         headers: dict[str, str] | None = None,
         again: Callable[[], Batches] | None = None,
+        goodbye: bytes = RECONNECT,
     ) -> None:
-        """`again` yields the same bytes from the start, for a client that had stopped reading."""
+        """Prepare the stream.
+
+        `again` yields the same bytes from the start, for a client that had stopped reading;
+        `goodbye` is sent before the server stops.
+        """
         self.status_code = 200
         self.background = None
         self.body = b""
@@ -98,6 +103,7 @@ class EventStream(Response):
         self._batches: Batches | None = batches
         self._streams = streams
         self._again = again
+        self._goodbye = goodbye
         self._pump: asyncio.Task[None] | None = None
         self._unsent = 0
         """Bytes of a batch in memory that the connection does not accept yet."""
@@ -149,7 +155,7 @@ class EventStream(Response):
 
     async def _say_goodbye(self, send: Send) -> None:
         """End the response; a client that does not accept that either is disconnected."""
-        last = RECONNECT if self._streams.leaving and not self._within else b""
+        last = self._goodbye if self._streams.leaving and not self._within else b""
         with suppress(TimeoutError):
             async with asyncio.timeout(_GOODBYE_SECONDS):
                 await send({"type": "http.response.body", "body": last})

@@ -1,5 +1,7 @@
 """Journeys through the console in a real browser, on a real server."""
 
+import signal
+
 import pytest
 from playwright.async_api import Route, expect
 
@@ -34,6 +36,23 @@ async def test_a_run_is_watched_live_over_a_killed_server_and_its_text_is_the_ap
         await at.page.reload()
         assert await text.all_text_contents() == shown
         assert "superseded" not in streamed
+
+
+async def test_a_live_page_says_that_its_run_waits_and_that_its_server_comes_back(
+    server: ServerProcess,
+) -> None:
+    async with chromium() as browser, visit(browser, url_of(server)) as at:
+        run = await server.background("support", "refund")
+        await sign_in(at, f"/console/executions/{run}")
+        word = at.page.locator("#live-state")
+        await expect(word).to_have_text("waits")
+        await server.signal(signal.SIGTERM)
+        await expect(word).to_have_text("coming back")
+        await server.start()
+        await expect(word).to_have_text("waits")
+        await at.page.get_by_role("button", name="Approve", exact=True).click()
+        await expect(at.page.locator("#head")).to_have_attribute("data-status", "completed")
+        await expect(word).to_have_text("ended")
 
 
 async def test_a_live_page_connects_once_all_its_scripts_are_there(server: ServerProcess) -> None:

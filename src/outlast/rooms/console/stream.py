@@ -13,7 +13,7 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from outlast.http.call import Call
-from outlast.http.sse import EventStream
+from outlast.http.sse import RECONNECT, EventStream
 from outlast.model.event import Cursor, Entry
 from outlast.model.execution import Execution
 from outlast.rooms.console.render.earlier import NOTHING, Earlier
@@ -27,6 +27,8 @@ from outlast.services.all import Services
 _TOGETHER_SECONDS: Final = 0.05
 """Text of so long is sent together: a page changes at most twenty times a second."""
 _END: Final = b"event: end\ndata: ended\n\n"
+_LEAVING: Final = RECONNECT + b"event: leaving\ndata: leaving\n\n"
+"""Sent before the server stops: the page shows it."""
 _BREAKS: Final = str.maketrans(
     {"\n": "&#10;", "\r": "&#13;", "\u0085": "&#x85;", "\u2028": "&#x2028;", "\u2029": "&#x2029;"}
 )
@@ -161,7 +163,7 @@ def stream_of(
     def again() -> AsyncGenerator[bytes, None]:
         return _events(Fold(execution, frame, after, earlier), call, services, execution.id)
 
-    return EventStream(again(), call.streams, again=again)
+    return EventStream(again(), call.streams, again=again, goodbye=_LEAVING)
 
 
 async def _events(

@@ -56,6 +56,15 @@ const state = document.getElementById("live-state");
 function say(word) {
   if (state) state.textContent = state.dataset.word = word;
 }
+// The word for a stream that is open: what waits for a person or a client writes nothing.
+function wordWhileOpen() {
+  const status = document.getElementById("head")?.dataset.status ?? "";
+  return ["suspended", "paused"].includes(status) ? "waits" : "live";
+}
+// A server that stops says so; another one, or itself, goes on soon.
+let leaving = false;
+/** @param {number} attempt */
+const sayClosed = (attempt) => say(leaving && attempt < 5 ? "coming back" : "reconnecting");
 // A stream whose first request fails is not tried again by its library.
 const stream = document.getElementById("stream");
 function tryAgain() {
@@ -98,7 +107,10 @@ if (state) {
   }, { passive: true });
   document.addEventListener("htmx:sse:after:message", (event) => {
     const message = /** @type {any} */ (event).detail?.message;
-    if (message?.id) state.title = `Behind ${message.id}`;
+    if (message?.id) {
+      state.title = `Behind ${message.id}`;
+      say(wordWhileOpen());
+    }
     if (following && document.documentElement.scrollHeight > innerHeight && scrollY > 0) follow();
     else if (!isAtEnd() && !document.querySelector(".follow")) {
       const button = document.createElement("button");
@@ -108,10 +120,17 @@ if (state) {
       document.getElementById("main")?.append(button);
     }
   });
-  document.addEventListener("htmx:sse:after:connection", () => say("live"));
-  document.addEventListener("htmx:sse:error", () => frozen || say("reconnecting"));
+  stream?.addEventListener("leaving", () => { leaving = true; });
+  document.addEventListener("htmx:sse:after:connection", () => {
+    leaving = false;
+    say(wordWhileOpen());
+  });
+  document.addEventListener("htmx:sse:error", (event) => {
+    if (!frozen) sayClosed(/** @type {any} */ (event).detail?.connection?.attempt ?? 0);
+  });
   document.addEventListener("htmx:sse:before:connection", (event) => {
-    if (/** @type {any} */ (event).detail?.connection?.attempt > 0) say("reconnecting");
+    const attempt = /** @type {any} */ (event).detail?.connection?.attempt ?? 0;
+    if (attempt > 0) sayClosed(attempt);
   });
   document.addEventListener("htmx:sse:close", (event) => {
     if (frozen) return;
