@@ -198,7 +198,7 @@ def build(
     charges = EmbeddingCharges(state.request_charges, memories, prices, clock)
     memory = Memory(memories, clock, search, charges)
     below = (engine, streams, agents, clock, seal, box, memory, unwanted)
-    services = Services.over(settings, state, *below)
+    services = Services.over(settings, state, *below, prices=prices)
     parts = (models, box, services, metrics, maintenance, seal, prices, embedders, unwanted)
     noting = (_NOTE_KEY_USES, services.keys.note_uses)
     key_uses = Duty(*noting, every=_NOTE_SECONDS, sleep=clock.sleep, failures=failures)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from outlast.agents.port import Tools
+from outlast.agents.prices.price_list import PriceList
 from outlast.engine.dispatch.port import Engine
 from outlast.engine.unwanted_calls import UnwantedCalls
 from outlast.model.clock import Clock
@@ -18,6 +19,7 @@ from outlast.services.keys import Keys
 from outlast.services.lifecycle import Lifecycle
 from outlast.services.lists import Lists
 from outlast.services.memory import Memory
+from outlast.services.prices import ModelPrices
 from outlast.services.records import Records
 from outlast.services.saved_views import SavedViews
 from outlast.services.schedules import Schedules, new_runs
@@ -58,6 +60,7 @@ class Services:
     saved_views: SavedViews
     step_pages: StepPages
     images: Images
+    prices: ModelPrices
 
     @classmethod
     def over(
@@ -72,6 +75,8 @@ class Services:
         tools: Tools,
         memory: Memory,
         unwanted: UnwantedCalls,
+        *,
+        prices: PriceList,
     ) -> "Services":
         """Return the services of a server; each gets what it uses."""
         keys = Keys(store.keys, clock)
@@ -101,4 +106,5 @@ class Services:
             saved_views=SavedViews(store.saved_views, clock),
             step_pages=StepPages(store),
             images=Images(store.images),
+            prices=ModelPrices(settings.prices, prices, clock),
         )

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from outlast.agents.port import ModelRequest
-from outlast.model.agent import AgentSpec, Effect, Limits, ToolSpec
+from outlast.model.agent import AgentSpec, Effect, Limits, ModelChoice, ToolSpec
 from outlast.model.error import ModelRejected
+from outlast.model.price import ModelPrice, Prices
 from outlast.model.workspace import Scope
 from tests.support.api import MakeApi
 from tests.support.console import signed_in
@@ -45,6 +46,20 @@ async def test_an_agent_is_shown_without_what_is_the_operator_s(make_api: MakeAp
         assert hidden not in page + listed
     assert "/console/playground?agent=shop" in page
     assert (await reader.get("/console/agents/nothing")).status_code == 404
+
+
+async def test_an_agent_has_the_prices_of_all_its_models(make_api: MakeApi) -> None:
+    prices = Prices({"actor": ModelPrice(7_000, 11_500, 2, 0)}, {})
+    chain = (ModelChoice("actor"), ModelChoice(SHOP.model))
+    api = await make_api(agent=replace(SHOP, model="actor", chain=chain), prices=prices)
+    page = await (await signed_in(api)).page("/console/agents/shop")
+    table = re.search(r'aria-label="Prices">(.*?)</table>', page, re.DOTALL)
+    assert table is not None
+    rows = re.findall(r"<tr><td>(.*?)</tr>", table[1])
+    assert [re.split(r"</td>(?:<td[^>]*>)?", row)[:-1] for row in rows] == [
+        ["actor", "7", "11.5", "0.002", "0", "outlast.toml"],
+        ["scripted:script.yaml", "1000", "1000", "1000", "1000", "default"],
+    ]
 
 
 async def test_an_agent_s_versions_are_compared_with_the_newest(make_api: MakeApi) -> None:

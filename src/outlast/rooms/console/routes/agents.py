@@ -57,6 +57,7 @@ async def agent(call: Call, services: Services) -> Response:
         call,
         "agent.html",
         agent=shown_agent(found),
+        prices=services.prices.of([one.name for one in found.spec.models]),
         activity=(await _activity(call, services, [found.id])).get(found.id),
         versions=list(range(found.version - 1, max(0, found.version - 1 - _VERSIONS), -1)),
         earlier=earlier,
