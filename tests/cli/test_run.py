@@ -72,7 +72,7 @@ def test_a_user_and_metadata_go_with_a_run_and_lists_filter_by_them(
         assert code == 2
         assert "metadata" in err
     code, _, err = with_worker.run("run", "demo", "hello", "--user", "x" * 257)
-    assert code == 1
+    assert code == 2
     assert "user: 1 to 256 characters" in err
 
 
