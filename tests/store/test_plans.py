@@ -51,7 +51,7 @@ MAY_SORT = {
     "TURN_STAMPS": "all of them are read",
     "TURNS_STEPS": "all of them are read",
     "USAGE_OF_ALL": "what it has added up itself",
-    **{f"USAGE[{number}]": "what it has added up itself" for number in range(4)},
+    **{f"USAGE[{number}]": "what it has added up itself" for number in range(5)},
 }
 MADE = re.compile(
     r"SCAN (tree|below|page|newest|of[0-9]+|sizes|sums|used|totals|counted|\(subquery-[0-9]+\)|"
