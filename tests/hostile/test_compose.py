@@ -13,7 +13,18 @@ from typing import Final
 import pytest
 
 from outlast.client import SyncClient
-from tests.support.containers import BASE, IMAGE, MISSING, ROOT, build, build_outlast, run
+from tests.support.containers import (
+    AGENTS,
+    BASE,
+    IMAGE,
+    MISSING,
+    ROOT,
+    SCRIPT,
+    WORDS,
+    build,
+    build_outlast,
+    run,
+)
 from tests.support.long_cases import WHOLE
 from tests.support.mcp_servers import free_port
 from tests.support.waiting import BOUND
@@ -28,13 +39,6 @@ OUTLAST_SECRET_KEY=secret-of-the-servers-of-this-test
 OPENAI_API_KEY=unused
 SITE=http://localhost
 """
-AGENTS: Final = """
-agents:
-  - name: writer
-    model: scripted:/etc/outlast/script.yaml
-"""
-WORDS: Final = " ".join(f"word{n}" for n in range(40))
-SCRIPT: Final = f'turns: [{{steps: [{{text: "{WORDS}", delay_ms: 300}}]}}]'
 LIMITS: Final = """
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]

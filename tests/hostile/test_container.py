@@ -11,7 +11,17 @@ import orjson
 import pytest
 
 from outlast.client import SyncClient
-from tests.support.containers import BASE, IMAGE, MISSING, PODMAN, build_outlast, run
+from tests.support.containers import (
+    AGENTS,
+    BASE,
+    IMAGE,
+    MISSING,
+    PODMAN,
+    SCRIPT,
+    WORDS,
+    build_outlast,
+    run,
+)
 from tests.support.long_cases import WHOLE
 from tests.support.mcp_servers import free_port
 from tests.support.waiting import BOUND
@@ -21,13 +31,6 @@ LIMITS: Final = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
 """That a host of tests may set, which may not be allowed more than its own."""
 MOST_BYTES: Final = 180_000_000
 """What the image may add to its base."""
-AGENTS: Final = """
-agents:
-  - name: writer
-    model: scripted:/etc/outlast/script.yaml
-"""
-WORDS: Final = " ".join(f"word{n}" for n in range(40))
-SCRIPT: Final = f'turns: [{{steps: [{{text: "{WORDS}", delay_ms: 300}}]}}]'
 
 pytestmark = [
     pytest.mark.skipif(not WHOLE, reason="it takes minutes: make hostile"),

@@ -199,7 +199,7 @@ async def test_many_processes_that_purge_at_once_delete_all_that_is_due_once_and
         victims[1].kill()
         await fleet.kill(other)
         await fleet.start(first, heir, other)
-        while not await left(0):  # a new leader's first look is a minute away
+        while not await left(0):
             await asyncio.to_thread(purge().wait)
         await until_found(emptied)
         assert await fleet.rows("SELECT execution_id FROM purged_again") == []

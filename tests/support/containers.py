@@ -15,6 +15,14 @@ IMAGE: Final = "localhost/outlast-test"
 PODMAN: Final = ("podman", "--runtime", "runc")
 OF_HOST: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
 """What a build behind a proxy needs."""
+AGENTS: Final = """
+agents:
+  - name: writer
+    model: scripted:/etc/outlast/script.yaml
+"""
+WORDS: Final = " ".join(f"word{n}" for n in range(40))
+SCRIPT: Final = f'turns: [{{steps: [{{text: "{WORDS}", delay_ms: 300}}]}}]'
+"""An agent that says forty words slowly; its folder is mounted at /etc/outlast."""
 
 
 def run(*command: str, env: Mapping[str, str] | None = None) -> str:
