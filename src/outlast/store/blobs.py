@@ -17,6 +17,7 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    and_,
     any_,
     bindparam,
     cast,
@@ -65,13 +66,11 @@ KEEP_BLOB: Final = Statement(Upsert(blobs))
 
 KEEP_REFERENCE: Final = Statement(Upsert(blob_refs))
 
-_of_reference: Final = (
+_of_reference: Final = and_(
     blobs.c.workspace_id == blob_refs.c.workspace_id,
     blobs.c.id == blob_refs.c.blob_id,
 )
-_held: Final = select(blobs.c.workspace_id, blobs.c.id).join(
-    blob_refs, _of_reference[0] & _of_reference[1]
-)
+_held: Final = select(blobs.c.workspace_id, blobs.c.id).join(blob_refs, _of_reference)
 
 
 def _locking(*where: ColumnElement[bool]) -> Any:
@@ -106,7 +105,7 @@ DELETE_REFERENCE: Final = BatchStatement(
 
 _unused: Final = given(workspace=Text(), blob=Text())
 _no_reference: Final = (
-    ~select(blob_refs.c.execution_id).where(*_of_reference).correlate(blobs).exists()
+    ~select(blob_refs.c.execution_id).where(_of_reference).correlate(blobs).exists()
 )
 DELETE_UNUSED: Final = BatchStatement(
     delete(blobs).where(
@@ -125,7 +124,7 @@ DELETE_UNUSED: Final = BatchStatement(
 _BYTES: Final = select(blobs.c.id, blobs.c.media_type, blobs.c.size, blobs.c.content)
 
 BLOB: Final = Statement(
-    _BYTES.join(blob_refs, _of_reference[0] & _of_reference[1])
+    _BYTES.join(blob_refs, _of_reference)
     .join(executions, executions.c.id == blob_refs.c.execution_id)
     .where(
         blob_refs.c.execution_id == bindparam("id"),
