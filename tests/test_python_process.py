@@ -45,7 +45,14 @@ def test_a_module_is_run_as_by_python(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("code", "expected"),
-    [("pass", 0), ("import sys; sys.exit(7)", 7), ("1 / 0", 1), ("import os; os._exit(3)", 3)],
+    [
+        ("pass", 0),
+        ("import sys; sys.exit(7)", 7),
+        ("import sys; sys.exit(-1)", 255),
+        ("import sys; sys.exit('no')", 1),
+        ("1 / 0", 1),
+        ("import os; os._exit(3)", 3),
+    ],
 )
 def test_its_exit_code_is_known_where_it_was_started(code: str, expected: int) -> None:
     assert run("-c", code)[0] == expected
@@ -55,6 +62,13 @@ def test_what_is_done_at_exit_is_done() -> None:
     code = "import atexit, threading\natexit.register(print, 'last')\n"
     code += "threading.Thread(target=print, args=('first',)).start()"
     assert run("-c", code) == (0, "first\nlast\n", "")
+
+
+def test_output_that_cannot_be_written_is_an_error_at_exit() -> None:
+    code = "import os, sys; sys.stdout = open(1, 'w'); print('a'); os.close(1)"
+    new = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert new.returncode == 120
+    assert run("-c", code) == (new.returncode, new.stdout, new.stderr)
 
 
 def test_it_is_a_child_of_this_process_that_a_signal_ends() -> None:

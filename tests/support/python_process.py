@@ -6,7 +6,6 @@ Each is a process of its own, a child of this one: with an id, streams, signals 
 """
 
 import atexit
-import ctypes
 import inspect
 import os
 import pickle
@@ -22,15 +21,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.support import fork_server
-from tests.support.fork_server import LENGTH, Start
+from tests.support.fork_server import CLONE, LENGTH, Start
 
 _READ_AT_START: Final = (
     *("PYTHON", "COVERAGE_", "LD_", "LC_", "LANG", "TZ", "SSL_", "MALLOC_", "TERMINAL_"),
     *("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "_TYPER_"),
 )
 """Beginnings of variables that Python or a library reads when it starts or is imported."""
-_SET_CHILD_SUBREAPER: Final = 36
-"""prctl(2): whether processes whose parent has ended become children of this one."""
 
 
 class PythonProcess(subprocess.Popen[Any]):
@@ -57,7 +54,6 @@ class _ForkServer:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._subreaper = ctypes.CDLL(None, use_errno=True).prctl
         self._control, other = socket.socketpair()
         with other:
             self._process = subprocess.Popen(
@@ -71,23 +67,15 @@ class _ForkServer:
         """Return the id of a new child of this process."""
         data = pickle.dumps(tuple(start))
         with self._lock:
-            self._adopt(True)
-            try:
-                socket.send_fds(self._control, [LENGTH.pack(len(data))], streams)
-                self._control.sendall(data)
-                answer = self._control.recv(LENGTH.size, socket.MSG_WAITALL)
-            finally:
-                self._adopt(False)
+            socket.send_fds(self._control, [LENGTH.pack(len(data))], streams)
+            self._control.sendall(data)
+            answer = self._control.recv(LENGTH.size, socket.MSG_WAITALL)
         assert answer, "the fork server has ended"
         return int(LENGTH.unpack(answer)[0])
 
     def close(self) -> None:
         self._control.close()
         self._process.wait()
-
-    def _adopt(self, does: bool) -> None:
-        if self._subreaper(_SET_CHILD_SUBREAPER, int(does), 0, 0, 0):
-            raise OSError(ctypes.get_errno(), "prctl")
 
 
 @cache
@@ -106,6 +94,7 @@ def _start_of(named: Mapping[str, Any]) -> Start | None:
     special = ("preexec_fn", "pass_fds", "shell", "start_new_session", "user", "uid", "gid")
     is_plain = (
         sys.platform == "linux"
+        and CLONE is not None
         and program == sys.executable
         and option in {"-c", "-m"}
         and folder.is_dir()
