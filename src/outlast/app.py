@@ -234,7 +234,8 @@ def _runner(
     unwanted: UnwantedCalls,
 ) -> Runner:
     """Return what runs segments."""
-    waits, children = CallWaits(tools), Children(store.agents, store.memories, writer.clock)
+    waits = CallWaits(tools)
+    children = Children(agents.newest, store.agents, store.memories, writer.clock)
     notices = BudgetNotices(metrics.budget_reached)
     reservations = Reservations(store.budgets, writer.clock, writer.prices, notices)
     trying = (settings.model_retries, metrics.model_requested, Breakers(writer.clock))

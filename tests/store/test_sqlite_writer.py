@@ -65,6 +65,21 @@ async def test_what_fails_in_a_group_commit_leaves_it_one_commit(
     assert names(path) == {f"w{n}" for n in range(128)}, "nothing is half done"
 
 
+async def test_what_one_turn_of_the_event_loop_writes_is_one_commit(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = StatementTrace(monkeypatch)
+    async with driver_on(path) as driver:
+        await driver.write(named("first"))
+        trace.statements.clear()
+        await asyncio.gather(*(driver.write(named(f"w{n}")) for n in range(20)))
+        assert trace.count("COMMIT") == 1
+        closing_driver = asyncio.create_task(driver.write(named("last")))
+        await asyncio.sleep(0)  # it is written in this turn, in which the driver closes
+    await closing_driver
+    assert names(path) == {"first", "last", *(f"w{n}" for n in range(20))}
+
+
 async def test_what_a_write_did_before_it_failed_is_undone_where_it_is_alone(path: Path) -> None:
     async with driver_on(path) as driver:
         with pytest.raises(Conflict):

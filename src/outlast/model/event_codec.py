@@ -1,8 +1,8 @@
 """The serializer of events: their fields as JSON, as the log stores them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -42,28 +42,8 @@ _LATER: Final = ("execution_id", "images")
 
 def encode(event: Event) -> bytes:
     """Return an event's fields as JSON; its kind is stored separately."""
-    if isinstance(event, TextAdded | ThinkingAdded):
-        data: dict[str, Any] = {
-            "step": event.step,
-            "part": event.part,
-            "text": "".join(event.pieces),
-        }
-        if len(event.pieces) > 1:
-            data["lengths"] = [len(piece) for piece in event.pieces]
-        return orjson.dumps(data)
-    if isinstance(event, TERMINAL_EVENTS):
-        return orjson.dumps(_end(event))
-    if isinstance(event, ExecutionCreated | ToolFinished):
-        kept = _KEPT_OF_CREATED if isinstance(event, ExecutionCreated) else _kept(event)
-        return orjson.dumps({name: getattr(event, name) for name in kept})
-    if isinstance(event, ExecutionSuspended) and event.awaiting == Awaiting.PERSON:
-        return b"{}"  # as every log has it since before there was anything else to wait for
-    if isinstance(event, _OF_CALLS) and event.execution_id is None:
-        names = _NAMES[type(event)]  # without the execution's id, as before there was it
-        if isinstance(event, ClientCallRequested) and event.input is None:
-            names = tuple(name for name in names if name != "input")  # the same
-        return orjson.dumps({name: getattr(event, name) for name in names})
-    return orjson.dumps(event)
+    data = _DATA.get(type(event))
+    return orjson.dumps(event if data is None else data(event))
 
 
 def decode(kind: str, data: bytes | str) -> Event:
@@ -86,14 +66,66 @@ def decode(kind: str, data: bytes | str) -> Event:
         return event(**{name: value for name, value in fields.items() if name in known})
 
 
+def _text(event: TextAdded | ThinkingAdded) -> dict[str, Any]:
+    data = {"step": event.step, "part": event.part, "text": "".join(event.pieces)}
+    if len(event.pieces) > 1:
+        data["lengths"] = [len(piece) for piece in event.pieces]
+    return data
+
+
 def _end(event: Ended) -> dict[str, Any]:
     """Return the fields of an end; without what is not there, as the first code reads it."""
     names = _NAMES[type(event)]
     return {name: value for name in names if (value := getattr(event, name)) is not None}
 
 
-def _kept(event: ToolFinished) -> tuple[str, ...]:
-    return tuple(name for name in _FINISHED if name not in _LATER or getattr(event, name))
+def _created(event: ExecutionCreated) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in _KEPT_OF_CREATED}
+
+
+def _finished(event: ToolFinished) -> dict[str, Any]:
+    return {
+        name: value for name in _FINISHED if (value := getattr(event, name)) or name not in _LATER
+    }
+
+
+def _suspended(event: ExecutionSuspended) -> Any:
+    """Return its fields; none if it waits for a person.
+
+    So has every log had it since before there was anything else to wait for.
+    """
+    return {} if event.awaiting == Awaiting.PERSON else event
+
+
+_OfCall: TypeAlias = ApprovalRequested | ApprovalResolved | ClientCallRequested | ClientCallAnswered
+
+
+def _of_call(event: _OfCall) -> Any:
+    """Return its fields; without the execution's id where it is its own, as before there was it."""
+    if event.execution_id is not None:
+        return event
+    return {name: getattr(event, name) for name in _NAMES[type(event)]}
+
+
+def _client_call(event: ClientCallRequested) -> Any:
+    """Return its fields as those of another call; without `input` where there is none, likewise."""
+    data = _of_call(event)
+    if event.execution_id is None and event.input is None:
+        del data["input"]
+    return data
+
+
+_DATA: Final[dict[type[Event], Callable[[Any], Any]]] = {
+    TextAdded: _text,
+    ThinkingAdded: _text,
+    **dict.fromkeys(TERMINAL_EVENTS, _end),
+    ExecutionCreated: _created,
+    ToolFinished: _finished,
+    ExecutionSuspended: _suspended,
+    **dict.fromkeys((ApprovalRequested, ApprovalResolved, ClientCallAnswered), _of_call),
+    ClientCallRequested: _client_call,
+}
+"""What is stored of an event; of others, all their fields."""
 
 
 def _cut(text: str, lengths: list[int] | None) -> Iterator[str]:

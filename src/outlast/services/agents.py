@@ -138,7 +138,7 @@ class Agents:
         """
         ref = principal.agent_id if ref is None else ref
         if ref is not None:
-            return _in_use(await self._newest(principal.workspace_id, ref))
+            return _in_use(await self.newest(principal.workspace_id, ref))
         found = await self._store.page(principal.workspace_id, Page(1))
         if not found:
             raise AgentNotFound("The workspace has no agent. Start the server with --agents FILE.")
@@ -154,13 +154,17 @@ class Agents:
         """Return an agent that executions refer to, or the one of client-driven executions."""
         if ref == client_agent_id(workspace_id):
             return client_agent(workspace_id)
-        return await self._newest(workspace_id, ref)
+        return await self.newest(workspace_id, ref)
 
     async def version(self, workspace_id: str, agent_id: str, version: int) -> Agent:
         """Return the version that an execution uses. Raises AgentNotFound."""
         return await self._store.version(workspace_id, agent_id, version)
 
-    async def _newest(self, workspace_id: str, ref: str) -> Agent:
+    async def newest(self, workspace_id: str, ref: str) -> Agent:
+        """Return the newest version, by id or by name, as it was at most a second ago.
+
+        Changes made by this process are seen at once. Raises AgentNotFound.
+        """
         return await self._found.get((workspace_id, ref), lambda: self._read(workspace_id, ref))
 
     async def _read(self, workspace_id: str, ref: str) -> Agent:

@@ -1,6 +1,6 @@
 """Creates the child executions of calls of other agents."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -34,6 +34,8 @@ class Refused(Exception):
 class Children:
     """Creates children as they are to be inserted with the waits for them."""
 
+    newest: Callable[[str, str], Awaitable[Agent]]
+    """Returns the newest version of a workspace's agent, by its name. Raises AgentNotFound."""
     agents: AgentStore
     memories: Memories
     clock: Clock
@@ -110,7 +112,7 @@ class Children:
         if (found := known.get((name, callee.version))) is not None:
             return found
         try:
-            agent = await self.agents.get(parent.workspace_id, name)
+            agent = await self.newest(parent.workspace_id, name)
             if callee.version is not None:
                 pinned = await self.agents.version(parent.workspace_id, agent.id, callee.version)
                 agent = replace(pinned, paused=agent.paused, retired_at=agent.retired_at)

@@ -41,8 +41,7 @@ class PendingCalls:
         """Read the waits of the execution."""
         execution = segment.execution
         found = await self.store.waits.of(execution.workspace_id, execution.id)
-        segment.waits = {a.tool_call_id: a for a in found if not a.superseded}
-        segment.waits_read = True
+        segment.know(found)
 
     async def settle(self, segment: Segment, agent: Agent) -> bool:
         """Apply all decisions; return False and do nothing while one is open.

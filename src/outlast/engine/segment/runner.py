@@ -209,11 +209,11 @@ class Runner:
             if execution.turn > 1:
                 segment.history = await self.histories.of(execution)
             if segment.continues:
-                segment.add(
-                    *await self.store.executions.steps(execution.workspace_id, execution.id)
-                )
-            if segment.unanswered():
-                await self.pending_calls.read(segment)
+                of = execution.workspace_id, execution.id
+                steps, waits = await self.store.executions.recorded(*of)
+                segment.add(*steps)
+                if segment.unanswered():
+                    segment.know(waits)
         except OutlastError:
             raise
         except Exception as error:

@@ -320,6 +320,11 @@ class Segment:
             calls = unanswered(self.steps, self.execution.superseded_to)
             self._open = {call.id: (number, call) for number, call in calls}
 
+    def know(self, waits: Iterable[Wait]) -> None:
+        """Take the waits of its calls, as they were just read."""
+        self.waits = {wait.tool_call_id: wait for wait in waits if not wait.superseded}
+        self.waits_read = True
+
     def unanswered(self) -> Calls:
         """Return tool calls of the newest model step without a result, with their step numbers."""
         return tuple(self._open.values())

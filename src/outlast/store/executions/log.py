@@ -274,9 +274,12 @@ def append_behind(
     return tuple(entries)
 
 
+_TEXT: Final = (TextAdded, ThinkingAdded)
+
+
 def _size(event: Event) -> int:
     """Return how many sequence numbers an event takes: one for each piece of text."""
-    return len(event.pieces) if isinstance(event, TextAdded | ThinkingAdded) else 1
+    return len(event.pieces) if isinstance(event, _TEXT) else 1
 
 
 def _append_event(execution_id: str, segment: int, at: int, event: Event, pieces: int) -> Query:

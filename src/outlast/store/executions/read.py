@@ -8,7 +8,9 @@ from sqlalchemy import func, literal_column, select
 from outlast.model.error import ExecutionNotFound
 from outlast.model.event import TEXT_KINDS, DataEmitted, TextAdded
 from outlast.model.execution import TERMINAL, Execution, Status, Step
+from outlast.model.steps import unanswered
 from outlast.model.usage import NOTHING_SPENT
+from outlast.model.wait import Wait
 from outlast.store.driver import Part, Query, Statement, Transaction, TransactionResult
 from outlast.store.executions.log import entry_from
 from outlast.store.executions.partial import execution_or_part
@@ -92,6 +94,15 @@ def read_details(
         for row in rows:
             found[execution_id] = yield from details_of(execution_of(row))
     return TransactionResult(found)
+
+
+def read_recorded(
+    workspace_id: str, execution_id: str
+) -> Transaction[tuple[tuple[Step, ...], tuple[Wait, ...]]]:
+    """Read the steps, and the waits if calls have no result yet."""
+    steps = yield from steps_of(workspace_id, execution_id)
+    waits = (yield from waits_of(workspace_id, execution_id)) if unanswered(steps) else ()
+    return TransactionResult((steps, waits))
 
 
 def details_of(execution: Execution) -> Part[Details]:

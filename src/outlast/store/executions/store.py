@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from outlast.model.event import Cursor, Entry
 from outlast.model.execution import Execution, PauseRequest, Step
 from outlast.model.usage import Spent
+from outlast.model.wait import Wait
 from outlast.store.driver import Driver
 from outlast.store.executions.advance import advance, force_failure
 from outlast.store.executions.below import live_below
@@ -34,6 +35,7 @@ from outlast.store.executions.read import (
     read_execution,
     read_live,
     read_part,
+    read_recorded,
     unfinished,
 )
 from outlast.store.executions.requests import (
@@ -130,6 +132,12 @@ class ExecutionStore:
     async def steps(self, workspace_id: str, execution_id: str) -> tuple[Step, ...]:
         """Return the recorded steps in order, without superseded ones."""
         return await self._driver.read(lambda: read_steps(workspace_id, execution_id))
+
+    async def recorded(
+        self, workspace_id: str, execution_id: str
+    ) -> tuple[tuple[Step, ...], tuple[Wait, ...]]:
+        """Return the same steps, and the newest wait per call if calls have no result yet."""
+        return await self._driver.read(lambda: read_recorded(workspace_id, execution_id))
 
     async def handles(self, workspace_id: str, execution_id: str) -> HandlesOfLog:
         """Return the handles of calls that tools' servers work on by themselves."""

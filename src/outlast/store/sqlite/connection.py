@@ -53,13 +53,14 @@ def run(
 ) -> TransactionResult[T]:
     """Run a transaction inside the open one of the database."""
     cursor, of = connection.cursor(), texts.of
+    send, fetch = cursor.execute, cursor.fetchall
 
     def execute(statement: Statement, parameters: dict[str, Any]) -> list[Row]:
         text, constants, in_order, answers = of(statement)
         if constants:
             parameters = {**constants, **parameters}
-        cursor.execute(text, in_order(parameters))
-        return cursor.fetchall() if answers else []
+        send(text, in_order(parameters))
+        return fetch() if answers else []
 
     def execute_all(batch: Batch) -> list[Row]:
         many = (execute(batch.statement, one) for one in batch.parameters)

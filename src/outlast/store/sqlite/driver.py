@@ -56,6 +56,8 @@ class SqliteDriver:
         self._writer: Writer | None = None
         self._readers: Readers | None = None
         self._listeners: Listeners | None = None
+        self._gathered: list[Write] = []
+        """Writes of this turn of the event loop."""
 
     def listen(self, listeners: Listeners) -> None:
         self._listeners = guarded(listeners)
@@ -92,6 +94,8 @@ class SqliteDriver:
         self._files.watch(None if self._lock is None else self._lock.database)
 
     async def close(self) -> None:
+        if self._gathered:
+            self._hand_over()
         writer, self._writer = self._writer, None
         readers, self._readers = self._readers, None
         if writer is not None:
@@ -116,7 +120,9 @@ class SqliteDriver:
         if self._writer is None:
             raise Overloaded(_CLOSED)
         future: asyncio.Future[T] = self._loop.create_future()
-        self._writer.put(Write(transaction, durable, future))
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(Write(transaction, durable, future))
         return await future
 
     async def read(
@@ -150,6 +156,12 @@ class SqliteDriver:
     def joins(self) -> bool:
         """False, for the same reason."""
         return False
+
+    def _hand_over(self) -> None:
+        """Enqueue what one turn of the event loop has written, for one commit."""
+        gathered, self._gathered = self._gathered, []
+        if self._writer is not None:
+            self._writer.put(gathered)
 
     # --- back on the event loop
 

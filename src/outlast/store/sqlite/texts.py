@@ -15,22 +15,30 @@ Compiled: TypeAlias = tuple[str, dict[str, Any], InOrder, bool]
 _NAME: Final = re.compile(r":(\w+)")
 
 
+class _Texts(dict[Statement, Compiled]):
+    """Statements compiled so far; a lookup compiles one that is not among them."""
+
+    def __init__(self, compiled: Callable[[Statement], Compiled]) -> None:
+        self._compile = compiled
+
+    def __missing__(self, statement: Statement) -> Compiled:
+        found = self[statement] = self._compile(statement)
+        return found
+
+
 class Texts:
     """Statements compiled once; positional binding is cheaper than named."""
 
     def __init__(self) -> None:
         self._dialect = sqlite.dialect(paramstyle="named")
-        self._texts: dict[Statement, Compiled] = {}
+        self._texts = _Texts(self._compiled)
+        self.of: Callable[[Statement], Compiled] = self._texts.__getitem__
+        """Returns a statement in SQLite's dialect."""
 
-    def of(self, statement: Statement) -> Compiled:
-        """Return the statement in SQLite's dialect."""
-        found = self._texts.get(statement)
-        if found is None:
-            text, constants = statement.compiled(self._dialect)
-            in_order = _in_order(_NAME.findall(text))
-            text = _NAME.sub("?", text)
-            found = self._texts[statement] = (text, constants, in_order, statement.answers)
-        return found
+    def _compiled(self, statement: Statement) -> Compiled:
+        text, constants = statement.compiled(self._dialect)
+        in_order = _in_order(_NAME.findall(text))
+        return (_NAME.sub("?", text), constants, in_order, statement.answers)
 
 
 def _in_order(names: Sequence[str]) -> InOrder:

@@ -28,7 +28,7 @@ from outlast.store.sqlite.refusal import is_away, is_busy, is_lost, translated
 from outlast.store.sqlite.texts import Texts
 
 _BATCH: Final = 512
-"""Maximum transactions per commit, which bounds the wait of the first."""
+"""A commit takes no more once it has so many transactions, which bounds the wait of the first."""
 _BUSY_AGAIN_SECONDS: Final = 1
 """How long a batch waits for a file that the previous batch found locked."""
 _ENDED: Final = "The database's writer has stopped; the server must be started again."
@@ -65,7 +65,7 @@ class Writer:
         self._now = now
         self._deliver = deliver
         self._measured = measured
-        self._queue: SimpleQueue[Write | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[Write] | None] = SimpleQueue()
         self._batch: list[Write] = []
         self._erasure = Erasure()
         self._connection: sqlite3.Connection | None = None
@@ -82,12 +82,10 @@ class Writer:
         self._connection = connect(self._files.path)
         self._thread.start()
 
-    def put(self, write: Write) -> None:
-        """Enqueue a transaction. Raises Overloaded if the thread has ended."""
-        if self._ended:
-            raise Overloaded(_ENDED)
-        self._queue.put(write)
-        if self._ended:  # meanwhile: it may have missed this one
+    def put(self, writes: list[Write]) -> None:
+        """Enqueue transactions for one commit; they fail if the thread has ended."""
+        self._queue.put(writes)
+        if self._ended:  # it may have missed these
             self.abandon(_ENDED)
 
     def stop(self) -> None:
@@ -104,11 +102,9 @@ class Writer:
         waiting, self._batch = self._batch, []
         while True:
             try:
-                write = self._queue.get_nowait()
+                waiting += self._queue.get_nowait() or ()
             except Empty:
                 break
-            if write is not None:
-                waiting.append(write)
         for write in waiting:
             write.outcome, write.error = None, Overloaded(why)
         self._deliver(waiting)
@@ -140,8 +136,8 @@ class Writer:
         try:
             first = self._queue.get(timeout=self._erasure.seconds_left(self._now()))
             while first is not None:
-                batch.append(first)
-                if len(batch) == _BATCH:
+                batch += first
+                if len(batch) >= _BATCH:
                     return batch
                 first = self._queue.get_nowait()
             self._stopping = True
