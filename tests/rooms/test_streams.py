@@ -87,6 +87,8 @@ async def test_a_server_that_leaves_tells_its_streams_to_come_back(make_api: Mak
             await read_until(lines, "Hel")
             api.app.state.streams.end()
             assert "retry: 1000" in await read_until(lines, "never said")
+        path = f"/v1/executions/{response.headers['x-execution-id']}/stream"
+        assert (await client.get(path)).text == "retry: 1000\n", "the same to those that come now"
     held.set()
     assert (await api.rested(response.headers["x-execution-id"]))["output"] == "Hello"
 

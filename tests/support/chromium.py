@@ -22,6 +22,14 @@ _LISTEN: Final = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
 """
+_NETWORK: Final = (
+    "Failed to load resource",
+    "net::",
+    "network error",
+    "Failed to fetch",
+    "SSE reconnect failed",
+)
+"""What a browser says of a server that is away or refuses; the page's own words are asserted."""
 _CLOSE: Final = "document.querySelectorAll('details').forEach((one) => { one.open = false })"
 
 
@@ -54,8 +62,7 @@ class Visit:
             self.faults.append(f"foreign request: {request.url}")
 
     def _said(self, message: Any) -> None:
-        network = ("Failed to load resource", "net::", "network error", "Failed to fetch")
-        if message.type == "error" and not any(word in message.text for word in network):
+        if message.type == "error" and not any(word in message.text for word in _NETWORK):
             self.faults.append(message.text)
 
     async def goto(self, path: str) -> None:

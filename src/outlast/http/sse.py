@@ -118,6 +118,9 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.principal = principal_of(scope)
+        if self._streams.leaving:
+            await self._leave_at_once(send)
+            return
         loop = asyncio.get_running_loop()
         self._pump = pump = loop.create_task(self._run(send), name="stream")
         self._streams.add(self)
@@ -152,6 +155,13 @@ class EventStream(Response):
             return
         self._parking = True
         self._pump.cancel()
+
+    async def _leave_at_once(self, send: Send) -> None:
+        """Begin and end the response of a client that has come while the server stops."""
+        if (batches := self._batches) is not None:
+            await batches.aclose()
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await self._say_goodbye(send)
 
     async def _say_goodbye(self, send: Send) -> None:
         """End the response; a client that does not accept that either is disconnected."""

@@ -42,16 +42,23 @@ async def test_a_live_page_says_that_its_run_waits_and_that_its_server_comes_bac
     server: ServerProcess,
 ) -> None:
     async with chromium() as browser, visit(browser, url_of(server)) as at:
-        run = await server.background("support", "refund")
+        run, deleted = [await server.background("support", "refund") for _ in range(2)]
         await sign_in(at, f"/console/executions/{run}")
-        word = at.page.locator("#live-state")
+        word, other = at.page.locator("#live-state"), await at.page.context.new_page()
+        await other.goto(f"{at.url}/console/executions/{deleted}")
+        await expect(other.locator("#live-state")).to_have_text("waits")
         await expect(word).to_have_text("waits")
         await server.signal(signal.SIGTERM)
         await expect(word).to_have_text("coming back")
+        await expect(other.locator("#live-state")).to_have_text("coming back")
+        await other.route("**/live?*", lambda route: route.abort())
         await server.start()
         await expect(word).to_have_text("waits")
-        await at.page.get_by_role("button", name="Approve", exact=True).click()
-        await expect(at.page.locator("#head")).to_have_attribute("data-status", "completed")
+        assert (await server.http.delete(f"/v1/executions/{deleted}")).is_success
+        await other.unroute("**/live?*")
+        await expect(other.locator("main")).to_contain_text("There is no such page")
+        assert (await server.http.post(f"/v1/executions/{run}/cancel")).is_success
+        await expect(at.page.locator("#head")).to_have_attribute("data-status", "cancelled")
         await expect(word).to_have_text("ended")
 
 
@@ -64,7 +71,7 @@ async def test_a_live_page_connects_once_all_its_scripts_are_there(server: Serve
 
     async with chromium() as browser, visit(browser, url_of(server)) as at:
         run = await server.background("writer", "hold")
-        for script in ("hx-sse.min.js", "console.js"):
+        for script in ("hx-sse.min.js", "console.js", "live.js"):
             await at.page.route(f"**/{script}", late)
         await sign_in(at, f"/console/executions/{run}")
         assert (await server.http.post(f"/v1/executions/{run}/cancel")).is_success

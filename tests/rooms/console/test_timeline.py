@@ -88,10 +88,10 @@ def test_a_model_s_step_begins_where_the_one_before_it_ended() -> None:
     assert (found["start"], found["took"], found["end"]) == ([0, 0], [0, 3000], 3000)
 
 
-def test_the_arithmetic_of_the_canvas() -> None:
+def test_the_arithmetic_of_the_canvas_and_how_a_stream_stands() -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
-    script = Path(__file__).parent / "timeline.test.mjs"
-    ran = subprocess.run([node, "--test", str(script)], capture_output=True, text=True, check=False)
+    scripts = sorted(str(path) for path in Path(__file__).parent.glob("*.test.mjs"))
+    ran = subprocess.run([node, "--test", *scripts], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout

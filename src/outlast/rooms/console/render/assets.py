@@ -17,6 +17,7 @@ _FILES: Final = {
     "console.css": "console.css",
     "console.js": "console.js",
     "keys.js": "keys.js",
+    "live.js": "live.js",
     "timeline.js": "timeline.js",
     "icon.svg": "icon.svg",
     "icons.svg": "vendor/icons.svg",

@@ -15,6 +15,10 @@ SESSION: Final = "outlast.console_session"
 PREFERENCES: Final = {"theme": ("light", "dark"), "times": ("utc",), "keyboard": ("off",)}
 """What a reader may choose, kept in cookies; anything else is as usual."""
 _PORTS: Final = {"http": 80, "https": 443}
+_LOOK: Final = 1 / 6
+"""How much of `takeover_seconds` may pass until the leader sees that a worker is silent."""
+_LEADER_SECONDS: Final = 3.0
+"""How long it may take until there is a leader, if that was lost too."""
 
 
 def frame_of(call: Call) -> dict[str, Any]:
@@ -28,7 +32,15 @@ def frame_of(call: Call) -> dict[str, Any]:
         "session": session,
         "path": route_path(call.scope).removeprefix(ROOT),
         "may": frozenset() if session is None else session.principal.scopes,
+        "takeover": _takeover_millis(call.app.state.settings),
     }
+
+
+def _takeover_millis(settings: Settings) -> int:
+    """Return in which time another process goes on with what a lost one ran; 0: there is none."""
+    if not settings.on_postgres:
+        return 0
+    return round(1000 * (settings.takeover_seconds * (1 + _LOOK) + _LEADER_SECONDS))
 
 
 def chosen(call: Call, name: str) -> str:

@@ -7,7 +7,7 @@ from starlette.responses import RedirectResponse, Response
 
 from outlast.http.call import Call
 from outlast.http.image import image_response
-from outlast.model.error import ExecutionNotFound, InvalidCursor, NotFound
+from outlast.model.error import ExecutionNotFound, InvalidCursor, NotFound, Overloaded
 from outlast.model.event import START
 from outlast.model.execution import Execution
 from outlast.model.ids import EXECUTION
@@ -112,6 +112,8 @@ async def awaited(call: Call, services: Services) -> Response:
 
 async def live(call: Call, services: Services) -> Response:
     """The fragments of what happens, behind a cursor."""
+    if call.streams.leaving:
+        raise Overloaded("The server is about to stop; another one answers soon.")
     after = call.cursor()
     found = (await services.lists.row(call.principal, _id(call))).execution
     if found.is_purged:
