@@ -2,27 +2,31 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import AsyncIterator
 from typing import Final
 
 from outlast import logs
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.models.catalogue import ModelCatalogue
-from outlast.agents.port import ToolContext
-from outlast.agents.readiness import model_problem, tools_not_ready
 from outlast.agents.tools.python import ToolFunctions
 from outlast.cli.composition import environment_of, providers_of, read_agents, tool_box
+from outlast.cli.doctor_agents import (
+    agents_finding,
+    has_prices,
+    model_findings,
+    price_findings,
+    server_findings,
+    tool_findings,
+    unpriced_findings,
+)
 from outlast.cli.doctor_memory import embedding_models, examine_embeddings
 from outlast.cli.doctor_sqlite import examine_sqlite
 from outlast.cli.price_table import priced
 from outlast.cli.remote import url_of
 from outlast.client import Client, Unreachable
-from outlast.model.amount import amount
 from outlast.model.clock import Clock, SystemClock
-from outlast.model.error import Misconfigured, ToolsUnavailable
+from outlast.model.error import Misconfigured
 from outlast.model.extra import install
-from outlast.model.price import BROWSER_SECONDS
 from outlast.services.findings import Finding, Level
 from outlast.services.machine import data_findings, environment_findings
 from outlast.settings import Settings
@@ -46,13 +50,13 @@ async def examine(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         *environment_findings(),
         *await _models(settings, loaded),
         *await examine_embeddings(settings, loaded, embeddings),
-        *_tools(settings, loaded),
+        *tool_findings(loaded, environment_of(settings)),
         *await _servers(settings, loaded),
-        *_prices(settings, loaded, embeddings),
+        *price_findings(settings, loaded, embeddings),
         *await _unpriced(settings, loaded),
     ):
         yield finding
-    yield await _port(settings)
+    yield await port_finding(settings)
 
 
 async def _database(
@@ -79,107 +83,38 @@ def _agents(settings: Settings) -> tuple[LoadedAgents, Finding]:
         remedy = "correct the agents file, or write a first one: outlast init"
         finding = Finding("agents", Level.FAIL, error.message, remedy)
         return LoadedAgents(()), finding
-    if not settings.agents:
-        text = "no agents file is named"
-        return loaded, Finding(
-            "agents", Level.WARN, text, "outlast init, or name it: --agents FILE"
-        )
-    names = ", ".join(spec.name for spec in loaded.specs)
-    return loaded, Finding("agents", Level.OK, f"{settings.agents}: {names}")
-
-
-def _tools(settings: Settings, loaded: LoadedAgents) -> Iterator[Finding]:
-    for spec in loaded.specs:
-        for one in tools_not_ready(spec, environment_of(settings)):
-            yield Finding(f"agent {one.agent}", Level.FAIL, one.problem)
+    return loaded, agents_finding(settings, loaded)
 
 
 async def _servers(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
-    """List the tools of each agent's MCP servers."""
     logs.configure("error", "auto")  # what it would log is found
-    findings = []
     box = tool_box(settings, SystemClock(), ToolFunctions())
-    for spec in loaded.specs:
-        for source in spec.sources:
-            alone = replace(spec, tools=(source,))
-            if any(tools_not_ready(alone, os.environ)):
-                continue
-            check = f"MCP server {source.name} of {spec.name}"
-            try:
-                listed = await box.listed(alone, ToolContext("", "", ""))
-            except (ToolsUnavailable, Misconfigured) as error:
-                remedy = f"start it or correct its entry, then outlast tools list {spec.name}"
-                findings.append(Finding(check, Level.FAIL, error.message, remedy))
-            else:
-                text = f"lists {amount(len(listed.offered), 'tool')}"
-                findings.append(Finding(check, Level.OK, text))
-    await box.close()
-    return findings
+    try:
+        return await server_findings(loaded, box, os.environ)
+    finally:
+        await box.close()
 
 
 async def _models(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
     catalogue = ModelCatalogue(
         SystemClock(), settings.data_dir, providers=providers_of(settings, loaded)
     )
-    names = sorted(loaded.models)
-    findings = [_model(catalogue, name) for name in names]
+    findings = model_findings(catalogue, loaded.models)
     await catalogue.close()
     return findings
 
 
-def _model(catalogue: ModelCatalogue, name: str) -> Finding:
-    if (problem := model_problem(name, catalogue)) is not None:
-        return Finding(f"model {name}", Level.FAIL, problem)
-    return Finding(f"model {name}", Level.OK, "is ready")
-
-
-def _prices(
-    settings: Settings, loaded: LoadedAgents, embeddings: Iterable[str]
-) -> Iterator[Finding]:
-    """Check the prices: one under a name that nothing uses has no effect."""
-    priced = (*settings.prices.models, *settings.prices.tools)
-    if not priced or not loaded.specs:
-        return
-    models = {*loaded.models, *embeddings}
-    tools = {tool.name for spec in loaded.specs for tool in spec.tools}
-    listed = {
-        name for name in settings.prices.tools if any(spec.has(name) for spec in loaded.specs)
-    }
-    strange = [name for name in settings.prices.models if name not in models]
-    if any(tool.is_browser for spec in loaded.specs for tool in spec.tools):
-        listed.add(BROWSER_SECONDS)
-    strange += [name for name in settings.prices.tools if name not in listed]
-    if not strange:
-        yield Finding("prices", Level.OK, f"of {', '.join(priced)}")
-        return
-    text = f"no agent has {', '.join(strange)}; a model may still answer with that name"
-    remedy = f"[prices] names what agents have: {', '.join(sorted(models | tools))}"
-    yield Finding("prices", Level.WARN, text, remedy)
-
-
 async def _unpriced(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
-    """Name the models without a price, if the operator sells by prices at all."""
-    listed = settings.prices.credits_per_dollar is not None
-    if not (listed or settings.prices.models) or not loaded.specs:
+    if not has_prices(settings, loaded):
         return []
     try:
-        found = await priced(settings, loaded, loaded.models)
+        return unpriced_findings(await priced(settings, loaded, loaded.models))
     except Misconfigured as error:
         return [Finding("list prices", Level.FAIL, error.message)]
-    without = [one for one in found if one.is_default]
-    wrong = {one.problem for one in without if one.problem is not None}
-    findings = [Finding("list prices", Level.FAIL, problem) for problem in sorted(wrong)]
-    if without:
-        names = ", ".join(one.model for one in without)
-        text = f"{names}: no price, so that 1,000 tokens cost 1 credit"
-        remedy = (
-            "add it to [prices.models] of outlast.toml; outlast prices shows each model's price"
-        )
-        findings.append(Finding("models without a price", Level.WARN, text, remedy))
-    return findings
 
 
-async def _port(settings: Settings) -> Finding:
+async def port_finding(settings: Settings) -> Finding:
+    """Return who answers on the settings' port, if anyone does."""
     url = url_of(settings)
     if settings.port == 0:
         return Finding("port", Level.OK, "serve takes a free one")

@@ -28,9 +28,14 @@ async def examine_embeddings(
     embedders = Embedders(
         SystemClock(), settings.data_dir, providers=providers_of(settings, loaded)
     )
-    findings = [_finding(embedders, name) for name in names]
+    findings = embedder_findings(embedders, names)
     await embedders.close()
     return findings
+
+
+def embedder_findings(embedders: Embedders, names: Iterable[str]) -> list[Finding]:
+    """Check these embedding models by those of this process."""
+    return [_finding(embedders, name) for name in names]
 
 
 async def _stored(settings: Settings) -> set[str]:

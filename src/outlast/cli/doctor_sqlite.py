@@ -23,7 +23,7 @@ async def examine_sqlite(settings: Settings) -> AsyncIterator[Finding]:
     if not path.exists():
         yield Finding("database", Level.OK, f"{path} is not there yet; the first start creates it")
         return
-    for finding in _modes(path):
+    for finding in file_modes(path):
         yield finding
     try:
         version = await asyncio.to_thread(sqlite_version, path)
@@ -40,7 +40,7 @@ async def examine_sqlite(settings: Settings) -> AsyncIterator[Finding]:
         yield await _opens(settings)
 
 
-def _modes(path: Path) -> Iterator[Finding]:
+def file_modes(path: Path) -> Iterator[Finding]:
     """Check the modes: a file of an earlier version, or a copy, may be readable by everyone."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o007:

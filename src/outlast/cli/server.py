@@ -11,7 +11,7 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from types import FrameType
 from typing import Final, TypeAlias, cast
 
@@ -20,7 +20,7 @@ import uvicorn
 
 from outlast.agents.loader import LoadedAgents
 from outlast.app import Core
-from outlast.cli.composition import NO_AGENTS, compose, put_agents, retire_agents
+from outlast.cli.composition import NO_AGENTS, Composed, compose, put_agents, retire_agents
 from outlast.cli.file_watch import watching
 from outlast.cli.files import connections_of, files, raise_limit
 from outlast.cli.preflight import check, check_slow
@@ -33,6 +33,8 @@ from outlast.http.connections import Bounds, Connections
 from outlast.http.room import Room
 from outlast.model.clock import Clock
 from outlast.model.error import Misconfigured
+from outlast.services.findings import Finding
+from outlast.services.system import Examine
 from outlast.settings import Settings
 from outlast.web import ROOMS, App, create_app, refusing, warm_up
 
@@ -180,6 +182,8 @@ async def _serve(
             agents = await put_agents(core, key.workspace, loaded)
             await retire_agents(core, key.workspace, loaded)
             await core.start()
+            examine = _examine(composed, file, _url(listener), worker=worker)
+            core.services.system.examined_by(examine)
             names = [agent.spec.name for agent in agents]
             following = set[asyncio.Task[None]]()
 
@@ -211,6 +215,17 @@ async def _serve(
                 await reloading.stop()
     finally:
         await core.close()
+
+
+def _examine(composed: Composed, file: AgentsFile, url: str, *, worker: bool) -> Examine:
+    """Return what examines this server; what it needs is imported by the first examination."""
+
+    def examine() -> AsyncGenerator[Finding, None]:
+        from outlast.cli.doctor_server import examine_running
+
+        return examine_running(composed, file.loaded if worker else NO_AGENTS, url)
+
+    return examine
 
 
 async def _answer(

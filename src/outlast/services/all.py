@@ -102,7 +102,7 @@ class Services:
             memory=memory,
             sessions=Sessions(store.idempotency, seal, clock, keys),
             client_calls=ClientCalls(store, clock),
-            system=System(settings, engine, workspaces),
+            system=System(settings, engine, workspaces, clock),
             saved_views=SavedViews(store.saved_views, clock),
             step_pages=StepPages(store),
             images=Images(store.images),

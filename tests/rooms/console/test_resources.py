@@ -1,6 +1,8 @@
 """Schedules, memory stores, budgets, the system and keys: the same as the API's."""
 
+import asyncio
 import re
+from collections.abc import AsyncGenerator
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -8,13 +10,16 @@ from typing import Any
 import httpx2
 import pytest
 
+from outlast.model.error import Overloaded
 from outlast.model.workspace import Scope
 from outlast.rooms.console.render.system import shown_settings
 from outlast.rooms.console.render.words import size
+from outlast.services.findings import Finding, Level
 from outlast.settings import Settings
 from tests.support.api import Api
 from tests.support.console import signed_in
 from tests.support.databases import SQLITE
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
 
@@ -211,6 +216,49 @@ async def test_the_system_screen_has_what_the_doctor_finds_of_the_machine(
     assert f"chmod 600 {settings.key_file}" in facts
     assert "OUTLAST_PROT is not a setting; did you mean OUTLAST_PORT?" in facts
     assert "sk_hush" not in facts
+
+
+async def test_the_server_is_examined_on_request_alone_and_shows_no_secret(
+    api: Api, tmp_path: Path
+) -> None:
+    operator = await api.core.services.workspaces.put("default")
+    key = await api.core.services.keys.create(operator.id, "operator")
+    foreign = await api.core.services.workspaces.put("foreign")
+    other = await api.core.services.keys.create(foreign.id, "theirs")
+    reader, others = await signed_in(api, key.secret), await signed_in(api, other.secret)
+    system = api.core.services.system
+    url = "postgresql://ann:hush@db.example/outlast"
+    system.settings = Settings(data_dir=tmp_path, api_key="sk_hush", database_url=url)
+    begun, go = 0, asyncio.Event()
+
+    async def examine() -> AsyncGenerator[Finding, None]:
+        nonlocal begun
+        begun += 1
+        await go.wait()
+        yield Finding("port", Level.OK, "answers")
+        yield Finding("database", Level.FAIL, f"{url} refuses <hush>", "sk_hush is wrong")
+        if begun > 1:
+            raise Overloaded
+
+    assert (await reader.send("/console/system/examine")).status_code == 404
+    assert "found by <code>outlast doctor" in await reader.page("/console/system")
+    system.examined_by(examine)
+    assert "Examine now" in await reader.page("/console/system")
+    assert (await others.send("/console/system/examine")).status_code == 403
+    assert begun == 0
+    async with asyncio.TaskGroup() as together:
+        both = [together.create_task(reader.send("/console/system/examine")) for _ in range(2)]
+        await until(lambda: len(system._examining._waiters or ()) == 1)
+        go.set()
+    assert [one.result().headers["location"] for one in both] == ["/console/system#examined"] * 2
+    page = await reader.page("/console/system")
+    rows = re.findall(r"<dt>(\w+)</dt><dd", page)[-2:]
+    assert (begun, rows) == (1, ["database", "port"]), "once for both; what is wrong stands first"
+    assert "••• refuses &lt;•••&gt;" in page
+    assert "hush" not in page
+    await reader.send("/console/system/examine")
+    assert "The server cannot take this request now" in await reader.page("/console/system")
+    assert "Examination" not in await others.page("/console/system")
 
 
 def test_no_secret_is_among_the_settings() -> None:

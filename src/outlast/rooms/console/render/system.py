@@ -1,14 +1,17 @@
 """View models of the system screen: findings with a level, settings without secrets."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from outlast.services.findings import Finding, Level
-from outlast.services.system import Seen
+from outlast.services.system import Examined, Seen
 from outlast.settings import Settings
 
+_ORDER: Final = (Level.FAIL, Level.WARN, Level.OK)
+_SECRET: Final = 4
+"""Characters that a secret has at least; shorter ones are parts of words."""
 _WORK: Final = "Start one: outlast worker --agents FILE, or outlast serve."
 
 
@@ -63,6 +66,43 @@ def _machine(findings: Sequence[Finding]) -> list[Fact]:
     return facts + [
         Fact(one.check.capitalize(), one.text, False, one.remedy or "") for one in wrong
     ]
+
+
+def found_of(examined: Examined, settings: Settings) -> list[Finding]:
+    """Return what an examination has found, what is wrong first; no secret is in a text.
+
+    Texts are others' too, such as those of MCP servers.
+    """
+    secrets = sorted(_secrets(settings), key=len, reverse=True)
+
+    def hidden(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(secret, "•••")
+        return text
+
+    shown = [
+        replace(
+            one, text=hidden(one.text), remedy=None if one.remedy is None else hidden(one.remedy)
+        )
+        for one in examined.findings
+    ]
+    return sorted(shown, key=lambda one: _ORDER.index(one.level))
+
+
+def _secrets(settings: Settings) -> set[str]:
+    """Return the settings that no page shows, and the passwords in their URLs."""
+    whole = [str(getattr(settings, one.name)) for one in fields(settings) if not one.repr]
+    found = {text for one in whole for text in (one, *_passwords(one))}
+    return {one for one in found if len(one) >= _SECRET}
+
+
+def _passwords(text: str) -> tuple[str, ...]:
+    """Return the password in a URL as it is written, and as it is meant."""
+    try:
+        password = urlsplit(text).password or ""
+    except ValueError:
+        return ()
+    return password, unquote(password)
 
 
 def shown_settings(settings: Settings) -> list[Setting]:

@@ -11,7 +11,7 @@ from outlast.model.workspace import Scope
 from outlast.rooms.console.render.commands import commands
 from outlast.rooms.console.render.frame import ROOT
 from outlast.rooms.console.render.page import page
-from outlast.rooms.console.render.system import facts, shown_settings
+from outlast.rooms.console.render.system import facts, found_of, shown_settings
 from outlast.rooms.console.routes.endpoints import page_at
 from outlast.services.all import Services
 from outlast.services.executions import Page
@@ -29,7 +29,15 @@ async def system(call: Call, services: Services) -> Response:
         seen=seen,
         facts=facts(seen, call.app.state.version),
         settings=shown_settings(services.system.settings) if seen.operator else [],
+        found=[] if seen.examined is None else found_of(seen.examined, services.system.settings),
+        now=services.clock.now(),
     )
+
+
+async def examine(call: Call, services: Services) -> Response:
+    """Examines the server as `outlast doctor` does, and leads back to what was found."""
+    await services.system.examine(call.principal)
+    return RedirectResponse(call.link(f"{ROOT}/system#examined"), 303)
 
 
 async def keys(call: Call, services: Services) -> Response:
@@ -71,6 +79,7 @@ def _key_id(call: Call) -> str:
 
 PAGES: Final = (
     page_at("/system", system, "System", scope=_MANAGE),
+    page_at("/system/examine", examine, "ExamineSystem", scope=_MANAGE, method="POST"),
     page_at("/system/keys", keys, "Keys", scope=_MANAGE),
     page_at("/system/keys/{keyId}", key, "Key", scope=_MANAGE),
     page_at("/system/keys/{keyId}/revoke", revoke, "RevokeKey", scope=_MANAGE, method="POST"),
