@@ -5,8 +5,11 @@ from typing import Any
 
 import orjson
 import pytest
+import typer
 
+from outlast.cli.commands import app
 from outlast.cli.described import described
+from outlast.cli.named import only_named
 from tests.support.command_line import CommandLine
 from tests.support.databases import SQLITE
 
@@ -71,6 +74,29 @@ def test_the_summaries_of_commands_fit_a_terminal(
     assert "Commands:" in out
     assert "..." not in out.partition("Commands:")[2]
     assert max(len(line) for line in out.splitlines()) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "prepared"),
+    [
+        ("serve --port 0", {"serve": None}),
+        ("prices gpt", {"prices": None}),
+        ("keys create --name ci", {"keys": {"create"}}),
+        ("keys lst", {"keys": {"create", "list", "revoke"}}),
+    ],
+)
+def test_only_the_command_of_the_command_line_is_prepared(
+    arguments: str, prepared: dict[str, set[str] | None]
+) -> None:
+    root: Any = typer.main.get_command(only_named(app, arguments.split()))
+
+    found = {name: getattr(one, "commands", None) for name, one in root.commands.items()}
+    assert {name: commands and set(commands) for name, commands in found.items()} == prepared
+
+
+@pytest.mark.parametrize("arguments", ["", "--help", "srve"])
+def test_all_commands_are_prepared_where_the_command_line_names_none(arguments: str) -> None:
+    assert only_named(app, arguments.split()) is app
 
 
 def test_a_group_without_a_command_shows_its_help(outlast: Outlast) -> None:

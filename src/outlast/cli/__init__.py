@@ -37,12 +37,14 @@ def main() -> None:
     if os.getpid() == _FIRST_PROCESS:  # a container's: Linux drops its signals without a handler
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     from outlast.cli.commands import app
+    from outlast.cli.named import only_named
     from outlast.model.error import InvalidField, InvalidRequest, Misconfigured, OutlastError
 
     if sys.argv[1:2] != ["run"] and (culprit := _no_utf_8(sys.argv[1:])):  # which replaces it
         _leave(culprit, 2)
     try:
-        sys.exit(int(app(prog_name="outlast", standalone_mode=False) or 0))
+        command = only_named(app, sys.argv[1:])
+        sys.exit(int(command(prog_name="outlast", standalone_mode=False) or 0))
     except (Misconfigured, InvalidRequest, InvalidField) as error:
         _leave(str(error), 2)
     except OutlastError as error:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, cast, get_type_hints
 
-import docstring_parser
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
@@ -160,6 +159,8 @@ def _untitled(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _describe(text: str, schema: dict[str, Any]) -> str:
     """Write the docstring's parameter descriptions into the schema; return the function's own."""
+    import docstring_parser
+
     try:
         doc = docstring_parser.parse(text)
     except docstring_parser.ParseError:
