@@ -1,4 +1,4 @@
-"""Budgets of seconds: an execution's own, and those of keys and workspaces, which add up."""
+"""Budgets of seconds of keys and workspaces: what runs at the same time adds up."""
 
 import asyncio
 from dataclasses import replace
@@ -7,7 +7,7 @@ import pytest
 
 from outlast.model.budget import Bounds
 from outlast.model.error import QuotaExceeded
-from outlast.model.execution import Budget, Status
+from outlast.model.execution import Status
 from outlast.services.budgets import SetBudget
 from tests.support.databases import SQLITE
 from tests.support.engine import EngineHarness, MakeEngine
@@ -15,23 +15,6 @@ from tests.support.models import FakeModel, by_turn
 from tests.support.waiting import BOUND, between_looks
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
-
-
-async def test_an_executions_own_seconds_end_its_model_request(make_engine: MakeEngine) -> None:
-    model = FakeModel(by_turn(["Well", asyncio.Event()]))
-    server = await make_engine(model)
-    execution_id = await server.start(budget=Budget(max_seconds=30))
-    await asyncio.wait_for(model.spoke.wait(), BOUND)
-    watched = asyncio.ensure_future(server.clock.sleeper())
-    server.clock.advance(29)
-    await asyncio.wait_for(watched, BOUND)
-    assert model.open == 1
-    server.clock.advance(2)
-    execution = (await server.rest(execution_id)).execution
-    assert (execution.status, execution.output, model.open) == (Status.FAILED, "Well", 0)
-    assert execution.error is not None
-    assert execution.error.code == "budget_exceeded"
-    assert execution.error.message == "The budget of 30 seconds is spent."
 
 
 async def spent_millis(server: EngineHarness, owner: str) -> int:

@@ -147,10 +147,21 @@ async def test_an_answer_that_its_budget_has_cut_off_ends_as_budget_exceeded(
     assert execution.error.code == "budget_exceeded"
 
 
-async def test_a_limit_of_seconds_ends_a_model_call(make_engine: MakeEngine) -> None:
+@pytest.mark.only(SQLITE)
+@pytest.mark.parametrize(
+    ("limits", "budget", "error"),
+    [
+        (Limits(max_seconds=30), Budget(), "The agent's limit of 30 seconds is reached."),
+        (Limits(), Budget(max_seconds=30), "The budget of 30 seconds is spent."),
+    ],
+    ids=["limit", "budget"],
+)
+async def test_a_limit_or_budget_of_seconds_ends_a_model_call(
+    make_engine: MakeEngine, limits: Limits, budget: Budget, error: str
+) -> None:
     model = FakeModel(by_turn(["Well", asyncio.Event()]))
-    server = await make_engine(model, spec(limits=Limits(max_seconds=30)))
-    execution_id = await server.start()
+    server = await make_engine(model, spec(limits=limits))
+    execution_id = await server.start(budget=budget)
     await asyncio.wait_for(model.spoke.wait(), BOUND)
     watched = asyncio.ensure_future(server.clock.sleeper())
     server.clock.advance(29)
@@ -160,7 +171,9 @@ async def test_a_limit_of_seconds_ends_a_model_call(make_engine: MakeEngine) -> 
     execution = (await server.rest(execution_id)).execution
     assert (execution.status, execution.output, model.open) == (Status.FAILED, "Well", 0)
     assert execution.error is not None
-    assert execution.error.code == "limit_exceeded"
+    assert execution.error.message == error
+    ended_by = "budget" if budget.max_seconds else "limit"
+    assert execution.error.code == f"{ended_by}_exceeded"
 
 
 async def test_a_limit_of_seconds_is_kept_between_steps_too(make_engine: MakeEngine) -> None:

@@ -5,7 +5,7 @@ id names it. Credits are billionths, times milliseconds.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -139,6 +139,11 @@ class Reservation:
     owners: tuple[str, ...]
     calls: bool = False
     """For tool calls, one step each; they outlast a crash, a model request does not."""
+    shares: tuple[int, ...] = ()
+    """The share of each owner's budget that it was taken from; empty if an older process made it.
+
+    It is released there, wherever the execution spends from by then.
+    """
 
     def less(self, used: Amounts) -> "Reservation | None":
         """Return what is left once this was used; None if nothing is."""
@@ -147,7 +152,15 @@ class Reservation:
             max(0, self.amounts.credits - used.credits),
             max(0, self.amounts.steps - used.steps),
         )
-        return Reservation(left, self.owners, self.calls) if left.steps else None
+        return replace(self, amounts=left) if left.steps else None
+
+    def of(self, owner: str) -> Amounts:
+        """Return what is reserved in one owner's budget."""
+        return self.amounts if owner in self.owners else NO_AMOUNTS
+
+    def share_of(self, owner: str) -> int | None:
+        """Return the share that it was taken from; None: not in this budget, or unknown."""
+        return dict(zip(self.owners, self.shares, strict=False)).get(owner)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as stored."""
@@ -158,13 +171,15 @@ class Reservation:
             "steps": found.steps,
             "owners": self.owners,
             "calls": self.calls,
+            "shares": self.shares,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Reservation":
         """Read it as stored."""
         found = Amounts(data["tokens"], data["credits"], data["steps"])
-        return cls(found, tuple(data["owners"]), data["calls"])
+        owners, shares = tuple(data["owners"]), tuple(data.get("shares", ()))
+        return cls(found, owners, data["calls"], shares)
 
 
 @dataclass(frozen=True, slots=True)

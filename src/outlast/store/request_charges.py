@@ -11,9 +11,16 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Column, Index, Table, Text, bindparam, delete, insert, select
 
-from outlast.model.budget import NO_AMOUNTS, Amounts, BudgetRefused, Reservation
+from outlast.model.budget import NO_AMOUNTS, Amounts, Reservation
 from outlast.model.charge import Charge
-from outlast.store.budgets.shares import Applying, Change, change_shares
+from outlast.store.budgets.shares import (
+    Applying,
+    Change,
+    Full,
+    change_shares,
+    fitted,
+    held_in,
+)
 from outlast.store.budgets.tables import budgets
 from outlast.store.charges import INSERT_CHARGE
 from outlast.store.driver import (
@@ -82,17 +89,18 @@ class RequestCharge:
         return Amounts(self.charge.usage.total_tokens, self.charge.credits, 0)
 
 
-def charge_request(wanted: RequestCharge) -> Part[None]:
+def charge_request(wanted: RequestCharge, full: Full) -> Part[None]:
     """Charge a request before it is made, as the last part of a transaction.
 
-    Raises QuotaExceeded if a budget has no room for it: then nothing of the transaction is kept.
+    Raises QuotaExceeded if a budget has no room for it, and ShareFull: then nothing of the
+    transaction is kept.
     """
     applying = yield from _budgets(wanted.workspace_id, wanted.key_id)
     yield _charge(wanted)
-    nothing = Reservation(NO_AMOUNTS, tuple(one.owner for one in applying))
-    at = wanted.charge.at
-    change = Change(wanted.charge.id, at, at, spent=wanted.amounts, held=nothing)
-    yield from _fitting(applying, change)
+    charge, at = wanted.charge, wanted.charge.at
+    nothing = held_in(applying, charge.id, NO_AMOUNTS)
+    change = Change(charge.id, at, at, spent=wanted.amounts, held=nothing, of_request=True)
+    yield from change_shares(applying, change, full=full)
 
 
 def _charge(wanted: RequestCharge) -> Query:
@@ -120,20 +128,12 @@ def _budgets(workspace_id: str, key_id: str | None) -> Part[list[Applying]]:
     return [Applying(*row) for row in rows]
 
 
-def _fitting(applying: list[Applying], change: Change) -> Part[None]:
-    """Change the shares of budgets. Raises QuotaExceeded if one has no room."""
-    try:
-        yield from change_shares(applying, change)
-    except BudgetRefused as error:
-        raise error.budget.exceeded(error.bound, change.at) from error
-
-
-def _reserve(wanted: RequestCharge) -> Transaction[bool]:
+def _reserve(wanted: RequestCharge, full: Full) -> Transaction[bool]:
     charge = wanted.charge
     applying = yield from _budgets(wanted.workspace_id, wanted.key_id)
     if not applying:
         return TransactionResult(False)
-    held = Reservation(wanted.amounts, tuple(one.owner for one in applying))
+    held = held_in(applying, charge.id, wanted.amounts)
     given = {
         "id": charge.id,
         "workspace_id": wanted.workspace_id,
@@ -142,7 +142,8 @@ def _reserve(wanted: RequestCharge) -> Transaction[bool]:
         "at": charge.at,
     }
     yield Query(INSERT_RESERVED_REQUEST, given)
-    yield from _fitting(applying, Change(charge.id, charge.at, charge.at, held=held))
+    change = Change(charge.id, charge.at, charge.at, held=held, of_request=True)
+    yield from change_shares(applying, change, full=full)
     return TransactionResult(True)
 
 
@@ -185,7 +186,9 @@ class RequestChargeStore:
         A power cut may lose it, with the process that is to make the request. Raises QuotaExceeded,
         Overloaded.
         """
-        return await self._driver.write(lambda: _reserve(wanted), durable=False)
+        return await fitted(
+            lambda full: self._driver.write(lambda: _reserve(wanted, full), durable=False)
+        )
 
     async def settle(self, wanted: RequestCharge) -> None:
         """Charge a request that was made, and release what it has reserved. Raises Overloaded."""

@@ -33,7 +33,7 @@ from outlast.model.execution import (
 from outlast.model.message import ToolCall
 from outlast.model.usage import Usage
 from outlast.store.budgets.reserve import Reserve, Reserved
-from outlast.store.budgets.shares import Wanted
+from outlast.store.budgets.shares import Applying, Wanted, held_in
 from outlast.store.budgets.store import BudgetStore
 from outlast.store.executions.spending import bounds_of
 
@@ -87,13 +87,13 @@ class Reservations:
         `children`: some of them create child executions.
         """
         execution = segment.execution
-        owners = [one.owner for one in segment.applying]
+        applying = list(segment.applying)
         if children and _makes_tree(execution):
-            owners.append(execution.id)
-        if not owners:
+            applying.append(Applying(execution.id, None, 1))
+        if not applying:
             return None
         cost = cost_of_calls(segment, calls, self.prices)
-        return Reservation(Amounts(0, cost, len(calls)), tuple(owners), calls=True)
+        return held_in(applying, execution.tree, Amounts(0, cost, len(calls)), calls=True)
 
     async def refused_calls(self, error: BudgetRefused, calls: int) -> BudgetRefused:
         """Note that an answer's calls did not fit; return the error that says so."""

@@ -1,16 +1,27 @@
 """The transaction that precedes a model request: it reserves what the request may cost."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import bindparam, literal_column, update
 
-from outlast.model.budget import Amounts, Bound, BudgetRefused, Reservation
+from outlast.model.budget import NO_AMOUNTS, Amounts, Bound, BudgetRefused, Reservation
 from outlast.model.error import StaleWrite
 from outlast.model.execution import Execution
 from outlast.store.budgets import joined
-from outlast.store.budgets.shares import Applying, Change, Wanted, locked_budget
-from outlast.store.budgets.tables import LEFT, MOVE_LOCKED_SHARE, RESERVE_IN_SHARE, RESERVING
+from outlast.store.budgets.shares import (
+    NONE_FULL,
+    Applying,
+    Change,
+    Full,
+    ShareFull,
+    Wanted,
+    held_in,
+    locked_budget,
+    moved_locked,
+)
+from outlast.store.budgets.tables import LEFT, RESERVE_IN_SHARE, RESERVING
 from outlast.store.driver import Guarded, Part, Query, Row, Statement, Together, Transaction
 from outlast.store.driver import TransactionResult as Result
 from outlast.store.executions.tables import executions
@@ -47,6 +58,16 @@ class Reserve:
     """Start of its work that is not counted yet."""
     calls: bool = False
 
+    def held(self, budgets: Iterable[Applying], output: int) -> Reservation:
+        """Return what an answer of this length reserves in these budgets."""
+        tree, amounts = self.execution.tree, self.wanted.amounts(output)
+        return held_in(budgets, tree, amounts, calls=self.calls)
+
+    def change(self, held: Reservation) -> Change:
+        """Return what a reservation does to the budgets of the execution."""
+        before = self.execution.reserved
+        return Change(self.execution.tree, self.at, self.since, released=before, held=held)
+
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
@@ -66,10 +87,11 @@ def reserve_in_one(request: Reserve) -> Transaction[Reserved | None]:
 
     None if it does not fit in its share, or the segment is over: `reserve` finds out.
     """
-    (one,), wanted = request.applying, request.wanted
-    held = Reservation(wanted.amounts(wanted.output_tokens), (one.owner,), request.calls)
+    (one,), output = request.applying, request.wanted.output_tokens
+    held = request.held(request.applying, output)
     written = _set(request.execution, held)
-    given = _change(request, held).parameters(one.owner, one.shares) | written.parameters
+    (moved,) = request.change(held).parameters(one.owner, one.shares)
+    given = moved | written.parameters
     rows = yield Guarded(
         Query(RESERVE_WHILE_RUNNING, given),
         lambda _: written,
@@ -77,35 +99,38 @@ def reserve_in_one(request: Reserve) -> Transaction[Reserved | None]:
     )
     if not rows:
         return Result(None)
-    return Result(_reserved(held, wanted.output_tokens, {one: rows[0][1]}))
+    return Result(_reserved(held, output, {one: rows[0][1]}))
 
 
-def reserve(request: Reserve) -> Transaction[Reserved | BudgetRefused]:
-    """Reserve in every budget of the execution, or in none. Raises StaleWrite."""
-    wanted, applying = request.wanted, request.applying
-    owners = tuple(one.owner for one in applying)
-    first = Reservation(wanted.amounts(wanted.output_tokens), owners, request.calls)
-    change = _change(request, first)
-    answers: list[tuple[Row, ...]] = yield Together(
-        (
-            _set(request.execution, first),
-            *(
-                Query(RESERVE_IN_SHARE, change.parameters(one.owner, one.shares))
-                for one in applying
-            ),
-        )
-    )
+def reserve(request: Reserve, full: Full = NONE_FULL) -> Transaction[Reserved | BudgetRefused]:
+    """Reserve in every budget of the execution, or in none. Raises StaleWrite, ShareFull."""
+    applying, output = request.applying, request.wanted.output_tokens
+    first = request.held(applying, output)
+    change = request.change(first)
+    moves = [change.parameters(one.owner, one.shares) for one in applying]
+    full |= {one.owner for one, (_, *more) in zip(applying, moves, strict=True) if more}
+    if full:
+        return (yield from _reserve_in_turn(request, full))
+    in_shares = (Query(RESERVE_IN_SHARE, moved) for (moved,) in moves)
+    answers: list[tuple[Row, ...]] = yield Together((_set(request.execution, first), *in_shares))
     if not answers[0]:
         raise StaleWrite
-    left = {one: rows[0][1] for one, rows in zip(applying, answers[1:], strict=True) if rows}
-    if all(answers):
-        return Result(_reserved(first, wanted.output_tokens, left))
-    taken = list(left)
-    output = wanted.output_tokens
-    for one in applying:
-        if one in taken:
-            continue
-        found = yield from _fit(one, request, output)
+    found = dict(zip(applying, answers[1:], strict=True))
+    if not all(answers):
+        raise ShareFull(*(one.owner for one, rows in found.items() if not rows))
+    left = {one: rows[0][1] for one, rows in found.items()}
+    return Result(_reserved(first, output, left))
+
+
+def _reserve_in_turn(request: Reserve, full: Full) -> Transaction[Reserved | BudgetRefused]:
+    """Reserve in one budget after the other, in the order of locks; lock the `full` ones."""
+    wanted, output = request.wanted, request.wanted.output_tokens
+    if not (yield _set(request.execution, request.held(request.applying, output))):
+        raise StaleWrite
+    taken: dict[Applying, int | None] = {}
+    for one in request.applying:
+        fit = _fit_locked if one.owner in full else _fit_share
+        found = yield from fit(one, request, output)
         if isinstance(found, BudgetRefused):
             yield from _undo(request, taken, wanted.amounts(output))
             yield from _release(request, taken)
@@ -113,17 +138,14 @@ def reserve(request: Reserve) -> Transaction[Reserved | BudgetRefused]:
             return Result(found)
         if found is None:
             continue
-        smaller, millis = found
-        left[one] = millis
-        if smaller < output:
-            over = wanted.amounts(output) - wanted.amounts(smaller)
+        if found.output < output:
+            over = wanted.amounts(output) - wanted.amounts(found.output)
             yield from _undo(request, taken, over)
-            output = smaller
-        taken.append(one)
-    kept = replace(first, amounts=wanted.amounts(output))
-    if kept != first:
-        yield _set(request.execution, kept)
-    return Result(_reserved(kept, output, left))
+            output = found.output
+        taken[found.budget] = found.millis_left
+    kept = request.held(taken, output)
+    yield _set(request.execution, kept)
+    return Result(_reserved(kept, output, taken))
 
 
 def note_refusal(refused: BudgetRefused, at: int) -> Transaction[bool]:
@@ -132,11 +154,6 @@ def note_refusal(refused: BudgetRefused, at: int) -> Transaction[bool]:
     if locked is None:
         return Result(False)
     return Result((yield from locked.refuse(refused.bound)).first)
-
-
-def _change(request: Reserve, held: Reservation | None) -> Change:
-    execution = request.execution
-    return Change(execution.tree, request.at, request.since, released=execution.reserved, held=held)
 
 
 def _set(execution: Execution, reserved: Reservation | None) -> Query:
@@ -149,47 +166,65 @@ def _set(execution: Execution, reserved: Reservation | None) -> Query:
     return Query(SET_RESERVED, given)
 
 
-def _fit(
-    one: Applying, request: Reserve, output: int
-) -> Part[tuple[int, int | None] | BudgetRefused | None]:
-    """Lock a budget and reserve what fits: return the answer's tokens, and the time left.
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """What was reserved in one budget."""
 
-    None if the budget was removed.
-    """
+    budget: Applying
+    """With the number of shares that it has now."""
+    output: int
+    """Maximum tokens of the answer."""
+    millis_left: int | None
+
+
+def _fit_share(one: Applying, request: Reserve, output: int) -> Part[_Fitted]:
+    """Reserve in a share alone. Raises ShareFull."""
+    change = request.change(request.held((one,), output))
+    (moved,) = change.parameters(one.owner, one.shares)
+    if not (rows := (yield Query(RESERVE_IN_SHARE, moved))):
+        raise ShareFull(one.owner)
+    return _Fitted(one, output, rows[0][1])
+
+
+def _fit_locked(
+    one: Applying, request: Reserve, output: int
+) -> Part[_Fitted | BudgetRefused | None]:
+    """Lock a budget and reserve what fits. None if the budget was removed."""
     locked = yield from locked_budget(one.owner, request.at)
     if locked is None:
         return None
+    now = replace(one, shares=locked.shares)
     wanted = replace(request.wanted, output_tokens=output)
     before = request.execution.reserved
-    less = before.amounts if before is not None and one.owner in before.owners else Amounts()
-    fits = locked.fits(wanted, Amounts() - less)
+    less = NO_AMOUNTS if before is None else before.of(one.owner)
+    fits = locked.fits(wanted, NO_AMOUNTS - less)
     if isinstance(fits, Bound):
         return (yield from locked.refuse(fits))
-    held = wanted.amounts(fits)
-    change = _change(request, Reservation(held, (one.owner,)))
-    yield Query(MOVE_LOCKED_SHARE, change.parameters(one.owner, locked.shares))
-    yield from locked.grant(held - less)
-    return fits, locked.left().millis
+    held = request.held((now,), fits)
+    yield from moved_locked(*request.change(held).parameters(now.owner, now.shares))
+    yield from locked.grant(held.amounts - less)
+    return _Fitted(now, fits, locked.left().millis)
 
 
-def _undo(request: Reserve, taken: list[Applying], amounts: Amounts) -> Part[None]:
+def _undo(request: Reserve, taken: Iterable[Applying], amounts: Amounts) -> Part[None]:
     """Release this of what was just reserved."""
-    released = Reservation(amounts, tuple(one.owner for one in taken))
-    change = Change(request.execution.tree, request.at, request.at, released=released)
+    tree, at = request.execution.tree, request.at
+    change = Change(tree, at, at, released=held_in(taken, tree, amounts))
     for one in taken:
-        yield Query(MOVE_LOCKED_SHARE, change.parameters(one.owner, one.shares))
+        yield from moved_locked(*change.parameters(one.owner, one.shares))
 
 
-def _release(request: Reserve, taken: list[Applying]) -> Part[None]:
+def _release(request: Reserve, taken: Iterable[Applying]) -> Part[None]:
     """Release what was reserved before in the budgets where nothing new has taken its place."""
     before = request.execution.reserved
     if before is None:
         return
     change = Change(request.execution.tree, request.at, request.at, released=before)
+    replaced = {one.owner for one in taken}
     for one in request.applying:
-        if one.owner in before.owners and one not in taken:
+        if one.owner in before.owners and one.owner not in replaced:
             yield from locked_budget(one.owner, request.at)
-            yield Query(MOVE_LOCKED_SHARE, change.parameters(one.owner, one.shares))
+            yield from moved_locked(*change.parameters(one.owner, one.shares))
 
 
 def _reserved(reservation: Reservation, output: int, left: dict[Applying, int | None]) -> Reserved:

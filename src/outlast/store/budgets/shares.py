@@ -1,12 +1,14 @@
 """Spends, reserves and releases in the shares of budgets, inside other transactions.
 
 A share is moved by one statement. Only if a reservation does not fit in it, or a new period has
-begun, are the budget and all of its shares locked, and what is free is granted anew.
+begun, are the budget and all of its shares locked, and what is free is granted anew. What was
+reserved is released in the share that it was taken from, though the execution may spend from
+another by then.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, TypeVar
 from zlib import crc32
 
 from outlast.model.budget import (
@@ -38,12 +40,42 @@ from outlast.store.budgets.tables import (
 )
 from outlast.store.driver import Part, Query, Row
 
+T = TypeVar("T")
+
 SHARES: Final = 8
 """Shares of the budget of a key or workspace, from which many executions spend at once."""
 SPENT: Final = 100
 """Percentage at which a budget is spent."""
 _COLUMNS: Final = tuple(column.name for column in budgets.c)
 _SHARE_COLUMNS: Final = tuple(column.name for column in budget_shares.c)
+
+Full: TypeAlias = frozenset[str]
+"""Owners of budgets in whose share an earlier attempt found no room: they are locked at once."""
+NONE_FULL: Final[Full] = frozenset()
+
+
+class ShareFull(Exception):
+    """A share has no room for a reservation.
+
+    On Postgres the statement that finds this out behind another transaction keeps the lock of the
+    share, and a budget is locked before its shares: so the transaction is rolled back first.
+    """
+
+    def __init__(self, *owners: str) -> None:
+        super().__init__(*owners)
+        self.owners = owners
+
+
+async def fitted(attempt: Callable[[Full], Awaitable[T]], full: Full = NONE_FULL) -> T:
+    """Make a transaction again, with the budgets locked, until every share has room or refuses.
+
+    `attempt` is made anew with the owners of all budgets whose shares had none.
+    """
+    while True:
+        try:
+            return await attempt(full)
+        except ShareFull as found:
+            full |= frozenset(found.owners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +113,50 @@ class Change:
     released: Reservation | None = None
     held: Reservation | None = None
     """Must fit in every budget that it names."""
+    of_request: bool = False
+    """Whether it is of a request without an execution: what refuses it raises QuotaExceeded."""
 
     def __bool__(self) -> bool:
         held = self.released is not None or self.held is not None
         return bool(self.spent) or held or self.since < self.at
 
-    def parameters(self, owner: str, shares: int) -> dict[str, Any]:
-        """Return those of a statement that moves the share of one budget."""
-        less, held = _of(self.released, owner), _of(self.held, owner)
-        given: dict[str, Any] = {
-            "of_owner": owner,
-            "of_share": share_of(self.tree, shares),
-            "at": self.at,
-            "since": self.since,
-        }
-        for prefix, amounts in (("more", self.spent), ("less", less), ("held", held)):
-            for name in AMOUNTS:
-                given[f"{prefix}_{name}"] = getattr(amounts, name)
-        return given
+    def parameters(self, owner: str, shares: int) -> list[dict[str, Any]]:
+        """Return those of the statements that move the shares of one budget, in their order.
+
+        More than one only if something was reserved before the number of shares has changed.
+        """
+        own = share_of(self.tree, shares)
+        moves = {own: _still(owner, own, self.at) | _named("more", self.spent)}
+        moves[own]["since"] = self.since
+        for prefix, reservation in (("less", self.released), ("held", self.held)):
+            if reservation is not None and owner in reservation.owners:
+                taken = reservation.share_of(owner)
+                number = own if taken is None else taken
+                moves.setdefault(number, _still(owner, number, self.at))
+                moves[number] |= _named(prefix, reservation.amounts)
+        return [moves[number] for number in sorted(moves)]
+
+
+def _still(owner: str, share: int, at: int) -> dict[str, Any]:
+    """Return the parameters of a statement that changes nothing in a share."""
+    given: dict[str, Any] = {"of_owner": owner, "of_share": share, "at": at, "since": at}
+    for prefix in ("more", "less", "held"):
+        given |= _named(prefix, NO_AMOUNTS)
+    return given
+
+
+def _named(prefix: str, amounts: Amounts) -> dict[str, int]:
+    return {f"{prefix}_{name}": getattr(amounts, name) for name in AMOUNTS}
+
+
+def held_in(
+    applying: Iterable[Applying], tree: str, amounts: Amounts, *, calls: bool = False
+) -> Reservation:
+    """Return a reservation in each of these budgets, in the shares of this tree."""
+    found = tuple(applying)
+    owners = tuple(one.owner for one in found)
+    shares = tuple(share_of(tree, one.shares) for one in found)
+    return Reservation(amounts, owners, calls, shares)
 
 
 def share_of(tree: str, shares: int) -> int:
@@ -106,47 +164,55 @@ def share_of(tree: str, shares: int) -> int:
     return crc32(tree.encode()) % shares if shares > 1 else 0
 
 
-def _of(reservation: Reservation | None, owner: str) -> Amounts:
-    if reservation is None or owner not in reservation.owners:
-        return NO_AMOUNTS
-    return reservation.amounts
-
-
 def change_shares(
-    applying: Iterable[Applying], change: Change, *, alone: bool = True
+    applying: Iterable[Applying], change: Change, *, alone: bool = True, full: Full = NONE_FULL
 ) -> Part[None]:
-    """Apply a change to the budgets of an execution, in the order of locks. Raises BudgetRefused.
+    """Apply a change to the budgets of an execution or a request, in the order of locks.
 
-    Then the transaction must be rolled back. `alone`: nothing else in it moves these shares.
+    `alone`: nothing else in the transaction moves these shares. Raises BudgetRefused, QuotaExceeded
+    and ShareFull; then it must be rolled back.
     """
     if not change:
         return
     for one in applying:
-        parameters = change.parameters(one.owner, one.shares)
+        first, *more = change.parameters(one.owner, one.shares)
         if change.held is not None and one.owner in change.held.owners:
-            if not (yield Query(RESERVE_IN_SHARE, parameters)):
+            if more or one.owner in full:
                 yield from _fit_held(one, change)
-        elif one.resets_at is not None and change.at >= one.resets_at:
+            elif not (yield Query(RESERVE_IN_SHARE, first)):
+                raise ShareFull(one.owner)
+        elif more or (one.resets_at is not None and change.at >= one.resets_at):
             yield from locked_budget(one.owner, change.at)
-            yield Query(MOVE_LOCKED_SHARE, parameters)
+            yield from moved_locked(first, *more)
         else:
-            yield Query(MOVE_SHARE if alone else MOVE_LOCKED_SHARE, parameters)
+            yield Query(MOVE_SHARE if alone else MOVE_LOCKED_SHARE, first)
+
+
+def moved_locked(*moves: dict[str, Any]) -> Part[None]:
+    """Move shares of a budget that is locked."""
+    for parameters in moves:
+        yield Query(MOVE_LOCKED_SHARE, parameters)
 
 
 def _fit_held(one: Applying, change: Change) -> Part[None]:
-    """Spend and reserve where the share alone has no room. Raises BudgetRefused."""
+    """Spend and reserve in a locked budget. Raises BudgetRefused, QuotaExceeded."""
     locked = yield from locked_budget(one.owner, change.at)
     if locked is None:
         return
-    less, held = _of(change.released, one.owner), _of(change.held, one.owner)
+    held, less = (
+        NO_AMOUNTS if reservation is None else reservation.of(one.owner)
+        for reservation in (change.held, change.released)
+    )
     wanted = Wanted(held.tokens, held.credits, 0, 0, held.steps)
     used = change.spent - less
     fits = locked.fits(wanted, used)
     if isinstance(fits, Bound):
         now = locked.budget
         now = replace(now, spent=now.spent + change.spent, reserved=now.reserved - less)
+        if change.of_request:
+            raise now.exceeded(fits, change.at)
         raise BudgetRefused(now, fits, first=locked.noticed < SPENT)
-    yield Query(MOVE_LOCKED_SHARE, change.parameters(one.owner, locked.shares))
+    yield from moved_locked(*change.parameters(one.owner, locked.shares))
     yield from locked.grant(used + held)
 
 

@@ -6,6 +6,7 @@ from outlast.model.budget import BudgetRefused, OwnedBudget
 from outlast.store.budgets.levels import ReachedLevel, notice
 from outlast.store.budgets.read import BudgetPage, read_budgets, read_page
 from outlast.store.budgets.reserve import Reserve, Reserved, note_refusal, reserve, reserve_in_one
+from outlast.store.budgets.shares import NONE_FULL, fitted
 from outlast.store.budgets.write import NewBudget, put_budget, remove_budget
 from outlast.store.driver import Driver
 
@@ -21,12 +22,16 @@ class BudgetStore:
 
         A power cut may lose it, with the process that is to spend it.
         """
-        of = (request.execution.id,)
+        of, full = (request.execution.id,), NONE_FULL
         if len(request.applying) == 1 and request.execution.reserved is None:
             made = await self._driver.write(lambda: reserve_in_one(request), durable=False, of=of)
             if made is not None:
                 return made
-        found = await self._driver.write(lambda: reserve(request), durable=False, of=of)
+            full = frozenset(one.owner for one in request.applying)
+        found = await fitted(
+            lambda full: self._driver.write(lambda: reserve(request, full), durable=False, of=of),
+            full,
+        )
         if isinstance(found, BudgetRefused):
             raise found
         return found

@@ -203,12 +203,16 @@ GRANT: Final = Statement(
             * case((_shares.share < bindparam("used_shares", type_=BigInteger), _one), else_=_zero)
             for name in AMOUNTS
         },
-        granted_millis=case((_shares.share == _zero, bindparam("new_millis", type_=BigInteger))),
+        granted_millis=case(
+            (_shares.share == _zero, bindparam("new_millis", type_=BigInteger)),
+            (_shares.share >= bindparam("used_shares", type_=BigInteger), _zero),
+        ),
     )
 )
 """Grants each share what it uses, and the first ones an equal part of what is free each.
 
-Null: no bound. Time is granted to the first share alone.
+Null: no bound. Time is granted to the first share alone; none to those that are not used, so that
+nothing more is reserved in them.
 """
 
 BEGIN_PERIOD: Final = Statement(
@@ -322,22 +326,8 @@ SET_SPENT: Final = Statement(
 )
 """The budget is locked."""
 
-GATHER_RESERVED: Final = Statement(
-    update(budget_shares)
-    .where(_shares.owner == bindparam("of_owner"))
-    .values(
-        **{
-            f"reserved_{name}": case(
-                (_shares.share == _zero, bindparam(f"new_{name}", type_=BigInteger)), else_=_zero
-            )
-            for name in AMOUNTS
-        }
-    )
-)
-"""Puts what all shares have reserved into the first, where it is released. They are locked."""
-
 DELETE_BUDGET: Final = (
-    Statement(delete(budget_shares).where(_shares.owner == bindparam("id"))),
     Statement(delete(budgets).where(budgets.c.owner == bindparam("id"))),
+    Statement(delete(budget_shares).where(_shares.owner == bindparam("id"))),
 )
-"""Deletes the budget of an owner, who was reached through the workspace."""
+"""Deletes the budget of an owner, who was reached through the workspace, in the order of locks."""

@@ -20,7 +20,6 @@ from outlast.store.budgets.tables import (
     BEGIN_SHARES,
     BUDGET,
     DELETE_BUDGET,
-    GATHER_RESERVED,
     INSERT_BUDGET,
     INSERT_SHARE,
     SET_SPENT,
@@ -94,7 +93,7 @@ def _share(
         "owner": new.owner,
         "share": number,
         "resets_at": end,
-        "granted_millis": bounds.millis if first else None,
+        "granted_millis": bounds.millis if first else None if number < new.shares else 0,
         "spent_millis": new.spent_millis if first else 0,
         "known_until": new.at if BudgetKind.of(new.owner).counts_overlap_once else None,
     }
@@ -130,10 +129,9 @@ def put_budget(new: NewBudget) -> Transaction[OwnedBudget]:
 def _change(new: NewBudget, known: LockedBudget, start: int, end: int | None) -> Part[None]:
     """Change a locked budget, and grant its shares what is free now.
 
-    Shares become fewer, never more: what the first has reserved for all is released there.
+    What is reserved stays in the shares that it was taken from.
     """
-    before, shares = known.budget, min(known.shares, new.shares)
-    bounds = new.bounds
+    before, bounds = known.budget, new.bounds
     of = {"of_owner": new.owner, "new_start": start, "new_end": end}
     yield Query(
         UPDATE_BUDGET,
@@ -142,12 +140,9 @@ def _change(new: NewBudget, known: LockedBudget, start: int, end: int | None) ->
             "new_period": new.period.value,
             "new_zone": new.zone,
             **{f"new_{name}": getattr(bounds, name) for name in (*AMOUNTS, "millis")},
-            "new_shares": shares,
+            "new_shares": new.shares,
         },
     )
-    if shares < known.shares:
-        given = {f"new_{name}": getattr(before.reserved, name) for name in AMOUNTS}
-        yield Query(GATHER_RESERVED, {"of_owner": new.owner} | given)
     after = replace(before, bounds=bounds, period=new.period, zone=new.zone)
     first_millis = known.first_millis
     if (before.period, before.starts_at, before.resets_at) != (new.period, start, end):
@@ -156,7 +151,7 @@ def _change(new: NewBudget, known: LockedBudget, start: int, end: int | None) ->
         given = {f"new_{name}": getattr(spent, name) for name in AMOUNTS}
         yield Query(SET_SPENT, {"of_owner": new.owner, "of_share": 0, **given})
         after, first_millis = replace(after, spent=spent, spent_millis=0), 0
-    locked = replace(known, budget=after, shares=shares, first_millis=first_millis)
+    locked = replace(known, budget=after, shares=new.shares, first_millis=first_millis)
     yield from locked.grant(NO_AMOUNTS)
 
 

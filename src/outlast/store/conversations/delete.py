@@ -112,7 +112,7 @@ DELETE_BUDGETS: Final = tuple(
         delete(table).where(table.c.owner == bindparam("conversation")),
         arrays=delete(table).where(table.c.owner == _many.conversation),
     )
-    for table in (budget_shares, budgets)
+    for table in (budgets, budget_shares)
 )
 """Deletes the budgets of conversations, which were reached through the workspace."""
 

@@ -17,7 +17,7 @@ from outlast.model.execution import (
     Status,
 )
 from outlast.store.blobs import keep_images
-from outlast.store.budgets.shares import Applying
+from outlast.store.budgets.shares import NONE_FULL, Applying, Full
 from outlast.store.charges import INSERT_CHARGE, charge_columns
 from outlast.store.checkpoints import save, with_state
 from outlast.store.conversations.rows import LOCK_TURNS
@@ -91,8 +91,11 @@ _CUTTING: Final = (Status.FAILED, Status.CANCELLED)
 _OTHER_TEXT = "The log does not hold the text that this step has shown."
 
 
-def advance(move: Advance) -> Transaction[Advanced]:
-    """Compare and set the row, then write everything that belongs to the move."""
+def advance(move: Advance, full: Full = NONE_FULL) -> Transaction[Advanced]:
+    """Compare and set the row, then write everything that belongs to the move.
+
+    Raises StaleWrite, BudgetRefused, ShareFull.
+    """
     before, after = move.before, move.after
     if after.status not in TRANSITIONS[before.status]:
         raise Conflict(f"An execution cannot go from {before.status} to {after.status}.")
@@ -131,7 +134,7 @@ def advance(move: Advance) -> Transaction[Advanced]:
         effects += yield from _passed_up(move, after)
     for wanted in move.memory:
         yield from write(wanted)
-    yield from spend(move, after.reserved, moved.applying)
+    yield from spend(move, after.reserved, moved.applying, full=full)
     committed = (Committed(before.id, entries, after), *effects.committed)
     return TransactionResult(
         Advanced(entries, Applying.read(moved.applying)),

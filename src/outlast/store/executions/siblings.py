@@ -15,7 +15,7 @@ from outlast.model.error import Overloaded, StaleWrite
 from outlast.model.event import Entry
 from outlast.model.event_codec import encode
 from outlast.model.execution import Status
-from outlast.store.budgets.shares import Applying
+from outlast.store.budgets.shares import Applying, fitted
 from outlast.store.driver import Batch, Driver, Together, Transaction, TransactionResult
 from outlast.store.executions.advance import advance, entries_of, only_begins, recorded
 from outlast.store.executions.children import call_of, decided, decides, result_of
@@ -207,7 +207,8 @@ class Siblings:
                 one.made.set_result(made)
 
     async def _alone(self, move: Advance) -> Advanced:
-        return await self.driver.write(lambda: advance(move), of=(move.before.id,))
+        of = (move.before.id,)
+        return await fitted(lambda full: self.driver.write(lambda: advance(move, full), of=of))
 
 
 def _end(future: asyncio.Future[Any]) -> None:

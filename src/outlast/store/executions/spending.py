@@ -5,6 +5,7 @@ Budgets are locked last, so this is the last part of a transaction.
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -14,7 +15,14 @@ from outlast.model.budget import NO_AMOUNTS, Amounts, Bounds, Reservation
 from outlast.model.execution import Budget, Execution, Status
 from outlast.model.price import NANO
 from outlast.store.budgets.applicable import APPLYING
-from outlast.store.budgets.shares import Applying, Change, change_shares, share_of
+from outlast.store.budgets.shares import (
+    NONE_FULL,
+    Applying,
+    Change,
+    Full,
+    change_shares,
+    share_of,
+)
 from outlast.store.budgets.tables import SPEND_TIME
 from outlast.store.budgets.write import NewBudget, insert_budget
 from outlast.store.driver import Part, Query, Statement
@@ -33,11 +41,16 @@ APPLYING_TO: Final = Statement(
 
 
 def spend(
-    move: Advance, left: Reservation | None, applying: str | None, *, alone: bool = True
+    move: Advance,
+    left: Reservation | None,
+    applying: str | None,
+    *,
+    alone: bool = True,
+    full: Full = NONE_FULL,
 ) -> Part[None]:
     """Spend, reserve and release what a move does, behind which `left` is reserved.
 
-    `alone`: no other move of the transaction does so. Raises BudgetRefused.
+    `alone`: no other move of the transaction does so. Raises BudgetRefused, ShareFull.
 
     The first children of an execution with a budget make it a budget of the tree.
     """
@@ -47,7 +60,7 @@ def spend(
     change = _change(move, left)
     if new is not None:
         yield from insert_budget(new, move.before.spent + change.spent, change.held)
-    yield from change_shares(Applying.read(applying), change, alone=alone)
+    yield from change_shares(Applying.read(applying), change, alone=alone, full=full)
 
 
 def _tree_of(move: Advance) -> NewBudget | None:
@@ -98,7 +111,7 @@ def _reservations(
         return None, None
     if before is not None and after is not None and before.calls and after.calls:
         left = before.amounts - after.amounts
-        return Reservation(left, before.owners, calls=True), None
+        return replace(before, amounts=left), None
     return before, after
 
 

@@ -6,6 +6,7 @@ from outlast.model.event import Cursor, Entry
 from outlast.model.execution import Execution, PauseRequest, Step
 from outlast.model.usage import Spent
 from outlast.model.wait import Wait
+from outlast.store.budgets.shares import fitted
 from outlast.store.driver import Driver
 from outlast.store.executions.advance import advance, force_failure
 from outlast.store.executions.below import live_below
@@ -92,7 +93,8 @@ class ExecutionStore:
         """Make one move. Raises StaleWrite, BudgetRefused; then nothing has changed."""
         if move.before.tool_call_id is not None and self._driver.joins:
             return await self._siblings.advance(move)
-        return await self._driver.write(lambda: advance(move), of=(move.before.id,))
+        of = (move.before.id,)
+        return await fitted(lambda full: self._driver.write(lambda: advance(move, full), of=of))
 
     async def force_failure(self, failure: ForcedFailure) -> bool:
         """Fail an execution that is queued or running, or rests if the failure allows that.

@@ -14,6 +14,7 @@ from outlast.model.memory import (
     above,
 )
 from outlast.model.workspace import USUAL_LIMITS, MemoryLimits, Plan
+from outlast.store.budgets.shares import Full, fitted
 from outlast.store.conversations.rows import LOCK_CHATS
 from outlast.store.driver import Driver, Part, Query, Transaction, TransactionResult
 from outlast.store.idempotency import Idempotency, first_request, remember
@@ -49,6 +50,7 @@ from outlast.store.memory.rows import (
 from outlast.store.memory.vectors import ERASE_VECTORS
 from outlast.store.memory.write import Written, redact, write
 from outlast.store.page import Page
+from outlast.store.request_charges import charge_request
 from outlast.store.tables import to_json
 
 __all__ = ["Memories", "Written", "stores_named"]
@@ -191,9 +193,11 @@ def _delete(workspace_id: str, store_id: str, at: int) -> Transaction[None]:
     return TransactionResult(None)
 
 
-def _write(wanted: MemoryWrite) -> Transaction[Written]:
-    """Write an item."""
+def _write(wanted: MemoryWrite, full: Full) -> Transaction[Written]:
+    """Write an item, and charge the request for its vector."""
     done = yield from write(wanted)
+    if done.charge is not None:
+        yield from charge_request(done.charge, full)
     return TransactionResult(done, erased=wanted.purged)
 
 
@@ -337,7 +341,7 @@ class Memories:
 
     async def write(self, wanted: MemoryWrite) -> Written:
         """Write, rename or delete an item. Raises what `store.memory.write.write` raises."""
-        return await self._driver.write(lambda: _write(wanted))
+        return await fitted(lambda full: self._driver.write(lambda: _write(wanted, full)))
 
     async def item(self, workspace_id: str, store_id: str, key: str) -> MemoryItem:
         """Return an item by its key or id. Raises MemoryStoreNotFound, MemoryItemNotFound."""

@@ -42,7 +42,7 @@ from outlast.store.memory.rows import (
 )
 from outlast.store.memory.vectors import DELETE_VECTOR, INSERT_VECTOR, RENEW_VECTOR
 from outlast.store.memory.words import indexed
-from outlast.store.request_charges import RequestCharge, charge_request
+from outlast.store.request_charges import RequestCharge
 from outlast.store.tables import to_json
 
 _ANY: Final = "*"
@@ -57,6 +57,8 @@ class Written:
     item: MemoryItem | None
     """The item as it is now; None if it was deleted."""
     created: bool = False
+    charge: RequestCharge | None = None
+    """The request for its vector, which is still to be charged: budgets come last."""
 
 
 def write(wanted: MemoryWrite) -> Part[Written]:
@@ -160,9 +162,7 @@ def _create(wanted: MemoryWrite, store: MemoryStore, plan: Plan) -> Part[Written
     if due is not None:
         yield Query(INSERT_VECTOR, _waiting(item, due))
     yield _count(wanted.workspace_id, wanted.store_id, 1, size, embed=due)
-    if due is not None:
-        yield from _charge(wanted, item)
-    return Written(item, created=True)
+    return Written(item, created=True, charge=_charge(wanted, item) if due is not None else None)
 
 
 def _update(
@@ -198,23 +198,21 @@ def _update(
     if due is not None:
         yield Query(RENEW_VECTOR, _waiting(item, due))
     yield _count(wanted.workspace_id, wanted.store_id, 0, item.bytes - known.bytes, embed=due)
-    if due is not None:
-        yield from _charge(wanted, item)
-    return Written(item)
+    return Written(item, charge=_charge(wanted, item) if due is not None else None)
 
 
-def _charge(wanted: MemoryWrite, item: MemoryItem) -> Part[None]:
-    """Charge a request for the vector that will be made of what it writes.
+def _charge(wanted: MemoryWrite, item: MemoryItem) -> RequestCharge | None:
+    """Return the charge of a request for the vector that will be made of what it writes.
 
     The tokens are estimated: the provider counts them later, for many items together.
     """
     priced = wanted.embedding
     if priced is None:
-        return
+        return None
     usage = Usage(estimate_tokens(embedded_text(item.key, item.content)))
     credits_ = priced.price.of(usage)
     charge = Charge(priced.charge_id, None, "model", priced.model, credits_, wanted.at, usage)
-    yield from charge_request(RequestCharge(wanted.workspace_id, wanted.writer.key_id, charge))
+    return RequestCharge(wanted.workspace_id, wanted.writer.key_id, charge)
 
 
 def _delete(wanted: MemoryWrite, store: MemoryStore, known: MemoryItem | None) -> Part[Written]:
