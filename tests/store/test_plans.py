@@ -99,6 +99,8 @@ INDICES = {
     "COUNT_BETWEEN": "COVERING INDEX ix_executions_workspace_id_id",
     "COUNT_FAILED_BETWEEN": "ix_executions_shown_status",
     "COUNT_OF_AGENT": "COVERING INDEX ix_executions_workspace_id_agent_id_id",
+    "FURTHER_OF_AGENT": "COVERING INDEX ix_executions_workspace_id_agent_id_id",
+    "FURTHER_OF_AGENT_UPWARDS": "COVERING INDEX ix_executions_workspace_id_agent_id_id",
     "COUNT_FAILED_OF_AGENT": "COVERING INDEX ix_executions_unsuccessful",
     "WORKSPACES_TO_SUM": "ix_charges_workspace_id_at",
     "SUM_HOUR": "ix_charges_workspace_id_at",

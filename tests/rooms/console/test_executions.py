@@ -6,13 +6,16 @@ from html import unescape
 import orjson
 import pytest
 
+from outlast.agents.port import ModelRequest
+from outlast.model.error import ModelRejected
 from outlast.model.execution import Status
 from outlast.model.workspace import Scope
+from outlast.rooms.console.routes import executions as routes
 from outlast.rooms.console.schemas import NotAFilter, filter_of, without_times
 from tests.support.api import Api, MakeApi
 from tests.support.console import signed_in
 from tests.support.databases import SQLITE
-from tests.support.models import FakeModel, by_turn
+from tests.support.models import FakeModel, Reply, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
@@ -52,7 +55,6 @@ async def test_the_filter_finds_what_it_says_and_says_what_it_cannot(api: Api) -
         "agent:agent status:completed",
     ):
         assert rows(await reader.page(f"/console/executions?q={q}")) == [done], q
-    assert "the last 7 days" in await reader.page("/console/executions?q=agent status:completed")
     assert "Name the agent that has it" in await reader.page("/console/executions?q=tool:refund")
     for q in ("status:failed", "user:bob", "before:1h", "status:running,failed"):
         assert "No execution fits" in await reader.page(f"/console/executions?q={q}")
@@ -99,6 +101,39 @@ async def test_the_hours_of_a_day_filter_the_list(api: Api) -> None:
         there = await reader.page(unescape(href))
         assert rows(there) == ([] if name.endswith(": 0") else [done])
     assert 'href="/console/executions?q=agent">Any time' in page
+
+
+async def test_what_an_agent_has_completed_is_found_a_part_of_its_executions_at_a_time(
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(request: ModelRequest) -> Reply:
+        return [ModelRejected("no")] if "bad" in str(request.messages[-1]) else ["Hello."]
+
+    monkeypatch.setattr(routes, "_LOOKED_AT", 4)
+    api = await make_api(FakeModel(play))
+    runs = []
+    for text in ("good", "good", "good", *(["bad"] * 7)):
+        runs.append(await api.started(input=text))
+        await api.rested(runs[-1])
+    reader = await signed_in(api)
+
+    async def walked(path: str) -> list[list[str]]:
+        shown = []
+        while path:
+            page = await reader.page(path)
+            shown.append(rows(page))
+            assert "No execution fits" not in page
+            more = re.search(r'href="([^"]+)">Look at the next (?:older|newer) ones<', page)
+            path = unescape(more[1]) if more else ""
+        return shown
+
+    here = "/console/executions?q=agent:agent status:completed"
+    assert await walked(here) == [[], [runs[2]], [runs[1], runs[0]]]
+    assert await walked(f"{here} since:1h") == [[], [runs[2]], [runs[1], runs[0]]]
+    assert await walked(f"{here}&before={runs[0]}") == [[runs[2], runs[1]], [], []]
+    first = await reader.page(here)
+    assert "looked at 4 of its executions, the newest" in first
+    assert "None so far" in first
 
 
 async def test_several_are_chosen_and_each_says_what_became_of_it(make_api: MakeApi) -> None:

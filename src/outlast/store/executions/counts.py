@@ -1,4 +1,4 @@
-"""How many executions there are, up to a bound."""
+"""How many executions there are, up to a bound; and which one comes after so many."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -40,6 +40,31 @@ COUNT_OF_AGENT: Final = _counted(_agent)
 COUNT_FAILED_OF_AGENT: Final = _counted(
     _agent, executions.c.status == _FAILED, literal_column(UNSUCCESSFUL)
 )
+
+
+_FURTHER: Final = (
+    select(executions.c.id)
+    .where(executions.c.workspace_id == bindparam("workspace"), _agent)
+    .limit(1)
+    .offset(bindparam("count"))
+)
+FURTHER_OF_AGENT: Final = Statement(
+    _FURTHER.where(executions.c.id < bindparam("behind_id")).order_by(executions.c.id.desc())
+)
+"""Find, among an agent's executions older than an id, the one behind so many, by an index alone."""
+FURTHER_OF_AGENT_UPWARDS: Final = Statement(
+    _FURTHER.where(executions.c.id > bindparam("behind_id")).order_by(executions.c.id.asc())
+)
+"""The same among those that are newer."""
+
+
+def read_further(
+    workspace_id: str, agent_id: str, behind: str, count: int, *, upwards: bool
+) -> Transaction[str | None]:
+    """Find the id that comes after `count` ids of an agent behind one; None if it has no more."""
+    of = {"workspace": workspace_id, "agent_id": agent_id, "behind_id": behind, "count": count}
+    rows = yield Query(FURTHER_OF_AGENT_UPWARDS if upwards else FURTHER_OF_AGENT, of)
+    return TransactionResult(rows[0][0] if rows else None)
 
 
 def read_counts(workspace_id: str, bounds: Sequence[str], most: int) -> Transaction[Counts]:

@@ -11,7 +11,12 @@ from outlast.store.driver import Driver
 from outlast.store.executions.advance import advance, force_failure
 from outlast.store.executions.below import live_below
 from outlast.store.executions.browsers import read_browser
-from outlast.store.executions.counts import Counts, read_counts, read_counts_of_agents
+from outlast.store.executions.counts import (
+    Counts,
+    read_counts,
+    read_counts_of_agents,
+    read_further,
+)
 from outlast.store.executions.create import cancel_waiting, create
 from outlast.store.executions.deferred import HandlesOfLog, read_handles
 from outlast.store.executions.delete import delete_execution
@@ -259,6 +264,17 @@ class ExecutionStore:
         """Return how many each agent has from an id on, and how many of them failed."""
         return await self._driver.read(
             lambda: read_counts_of_agents(workspace_id, agent_ids, from_id, most)
+        )
+
+    async def further(
+        self, workspace_id: str, agent_id: str, behind: str, count: int, *, upwards: bool
+    ) -> str | None:
+        """Return the id that comes after `count` ids of an agent behind one, older or `upwards`.
+
+        None if it has no more.
+        """
+        return await self._driver.read(
+            lambda: read_further(workspace_id, agent_id, behind, count, upwards=upwards)
         )
 
     async def short_steps(

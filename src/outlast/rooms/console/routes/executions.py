@@ -1,7 +1,6 @@
 """The list of executions: filter, pages by cursor, what is new."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -24,8 +23,8 @@ from outlast.services.lists import HOUR
 
 _ROWS: Final = 20
 _HOURS: Final = 24
-_WINDOW: Final = 7 * 24 * HOUR
-_WIDE: Final = "No index has what an agent has completed: this looks at the last 7 days."
+_LOOKED_AT: Final = 5_000
+"""Executions of an agent that a page looks at for a filter of which no index leaves few."""
 _NAME: Final = "mine"
 """Of a view in commands, before it has one."""
 _READ: Final = Scope.EXECUTIONS_READ
@@ -50,14 +49,15 @@ async def listed(
     """Return the list for a query; `refused`: why its filter was not saved as a view."""
     q, after, before = given.get("q", "").strip(), _id(given, "after"), _id(given, "before")
     rows: list[Row] = []
-    more, problem, note = False, "", ""
+    more, problem, further = False, "", None
     try:
-        rows, more, note = await _page(call, services, q, Page(_ROWS, after, before))
+        rows, more, further = await _page(call, services, q, Page(_ROWS, after, before))
     except (NotAFilter, InvalidFilter, AgentNotFound) as error:
         problem = str(error)
     backwards = before is not None and after is None
     newer = (after is not None) if not backwards else more
     older = more if not backwards else True
+    direction = "before" if backwards else "after"
     views = await services.saved_views.all(call.principal)
     may_execute = Scope.AGENTS_EXECUTE in call.principal.scopes
     return page(
@@ -69,8 +69,10 @@ async def listed(
         code=_code(call, views, q),
         refused=refused,
         problem=problem,
-        note=note,
-        wider=_query(q=f"{q} since:90d") if note else "",
+        looked_at=_LOOKED_AT,
+        further="" if further is None else _query(q=q, **{direction: further}),
+        backwards=backwards,
+        is_first=after is None and before is None,
         may_execute=may_execute,
         rows=rows,
         now=services.clock.now(),
@@ -139,25 +141,27 @@ async def peek(call: Call, services: Services) -> Response:
 
 async def _page(
     call: Call, services: Services, q: str, wanted: Page
-) -> tuple[list[Row], bool, str]:
-    """Return rows, whether there are more, and why a page that is not full may lack some."""
-    now = services.clock.now()
+) -> tuple[list[Row], bool, str | None]:
+    """Return rows, whether there are more, and where it goes on if not all was looked at."""
+    now, further = services.clock.now(), None
     said = filter_of(q, now)
-    note = ""
-    if said.is_wide and said.since is None:
-        said, note = replace(said, since=now - _WINDOW), _WIDE
     wanted_ones = await _wanted(call, services, said)
     if isinstance(wanted_ones, str):
         view = await services.lists.row(call.principal, wanted_ones)
-        return [row(view.execution, view.agent, now, view.below)], False, ""
-    found, more = await services.lists.page(call.principal, wanted_ones, wanted)
+        return [row(view.execution, view.agent, now, view.below)], False, None
+    if said.is_wide:
+        found, more, further = await services.lists.page_within(
+            call.principal, wanted_ones, wanted, _LOOKED_AT
+        )
+    else:
+        found, more = await services.lists.page(call.principal, wanted_ones, wanted)
     known = services.agents.known
     below = await services.lists.spent_below(call.principal, [one.execution for one in found])
     rows = [
         row(one.execution, await known.name_of(one.execution), now, spent)
         for one, spent in zip(found, below, strict=True)
     ]
-    return rows, more, note if len(rows) < wanted.limit else ""
+    return rows, more, further
 
 
 async def _wanted(call: Call, services: Services, said: Filter) -> ExecutionFilter | str:
