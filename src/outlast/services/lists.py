@@ -33,7 +33,7 @@ MOST_COUNTED: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """How many executions were created in a time; counts stop at MOST_COUNTED."""
+    """How many executions were created in a time; counts stop at a bound."""
 
     at: int
     """When it begins."""
@@ -81,11 +81,16 @@ class Lists:
         rows, more = page.cut(found)
         return rows, more, None if bounded is whole or len(rows) == page.limit else end
 
-    async def between(self, principal: Principal, times: Sequence[int]) -> list[Created]:
-        """Return how many executions were created between each two times. Raises MissingScope."""
+    async def between(
+        self, principal: Principal, times: Sequence[int], most: int = MOST_COUNTED
+    ) -> list[Created]:
+        """Return how many executions were created between each two times. Raises MissingScope.
+
+        Counts stop at `most`.
+        """
         principal.require(Scope.EXECUTIONS_READ)
         bounds = [earliest(EXECUTION, at) for at in times]
-        counts = await self._store.executions.counts(principal.workspace_id, bounds, MOST_COUNTED)
+        counts = await self._store.executions.counts(principal.workspace_id, bounds, most)
         return [
             Created(at, count, failed)
             for at, (count, failed) in zip(times[:-1], counts, strict=True)

@@ -57,6 +57,12 @@ async def test_the_csv_adds_up_to_what_the_api_says(
     assert sum(int(row["tokens out"]) for row in rows) == whole["outputTokens"]
     assert float(sum(Decimal(row["credits"]) for row in rows)) == whole["credits"] > 0
     assert {row.get("agent") for row in rows} == ({"agent"} if by == "agent" else {None})
+    counted = [row["executions"] for row in rows if "executions" in row]
+    assert sum(map(int, counted)) == (0 if by else 2)
+    monkeypatch.setattr(routes, "_MOST_COUNTED", 2)
+    uncounted = (await reader.get(f"/console/usage/csv?range=24h&by={by}")).text
+    rows = list(csv.DictReader(StringIO(uncounted)))
+    assert {row.get("executions") for row in rows} == ({None} if by else {""}), "not known"
 
 
 @pytest.mark.parametrize(
@@ -89,6 +95,9 @@ async def test_executions_and_failures_lead_to_the_list(make_api: MakeApi) -> No
     reader = await signed_in(api)
     for span in ("24h", "7d", "12mo"):
         page = await reader.page(f"/console/usage?range={span}")
+        lines = (await reader.get(f"/console/usage/csv?range={span}")).text
+        (line,) = csv.DictReader(StringIO(lines))
+        assert (line["executions"], line["failed"]) == ("3", "1")
         found = re.findall(r'<td class="number"><a href="([^"]+)">(\d+)</a>', page)
         assert [count for _, count in found] == ["3", "1"], span
         for place, count in found:

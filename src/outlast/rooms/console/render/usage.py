@@ -19,6 +19,7 @@ WIDTH: Final = 720
 HEIGHT: Final = 120
 _GAP: Final = 2
 _MOST: Final = 400
+_CREATED: Final = ("executions", "failed")
 _NUMBERS: Final = ("model requests", "tool calls", "tokens in", "tokens out", "credits")
 
 
@@ -110,16 +111,14 @@ def table(
     rows: Sequence[Consumption], bucket: Bucket, created: Sequence[Created] = (), end: int = 0
 ) -> list[UsageRow]:
     """Return the rows, newest first; with executions there is one for each bucket that has any."""
-    if not created:
-        return [_row(row, bucket) for row in reversed(rows)]
-    used = {bucket.start_of(row.start): row for row in rows}
+    ends = dict(zip(created, [*(one.at for one in created[1:]), end], strict=False))
     found = []
-    for one, until in zip(created, [*(one.at for one in created[1:]), end], strict=True):
-        row = used.get(bucket.start_of(one.at))
-        if row is not None or one.count:
-            shown = _row(row or Consumption(one.at, "", None, 0, 0, 0, 0, 0), bucket)
-            words = f"since:{iso(one.at)} before:{iso(until)}"
-            found.append(replace(shown, created=one, words=words))
+    for row, one in _with_created(rows, bucket, created):
+        shown = _row(row, bucket)
+        if one is not None:
+            words = f"since:{iso(one.at)} before:{iso(ends[one])}"
+            shown = replace(shown, created=one, words=words)
+        found.append(shown)
     return found[::-1]
 
 
@@ -139,18 +138,51 @@ def _group(row: Consumption) -> str:
     return row.name or (short_id(row.group) if "_" in row.group else shown_model(row.group))
 
 
-def lines_of_csv(rows: Sequence[Consumption], bucket: Bucket, by: str) -> str:
-    """Return the rows as CSV, in their order, with a line of names."""
+def lines_of_csv(
+    rows: Sequence[Consumption],
+    bucket: Bucket,
+    by: str,
+    created: Sequence[Created] = (),
+    most: int = 0,
+) -> str:
+    """Return the rows as CSV, in their order, with a line of names.
+
+    With executions there is a line for each bucket that has any; a count that stopped at `most` is
+    left empty, since it is not known.
+    """
     text = StringIO()
     lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["time", *([by] if by else []), *_NUMBERS])
-    for row in rows:
+    of_group = [by] if by else []
+    lines.writerow(["time", *of_group, *(_CREATED if created else ()), *_NUMBERS])
+    for row, one in _with_created(rows, bucket, created):
         group = [_group(row)] if by else []
+        counts = [] if one is None else [one.count, one.failed]
         numbers = [row.model_requests, row.tool_calls, row.input_tokens, row.output_tokens]
         lines.writerow(
-            [_when(row.start, bucket), *group, *numbers, f"{Decimal(row.credits).scaleb(-9):f}"]
+            [
+                _when(row.start, bucket),
+                *group,
+                *("" if count >= most else count for count in counts),
+                *numbers,
+                f"{Decimal(row.credits).scaleb(-9):f}",
+            ]
         )
     return text.getvalue()
+
+
+def _with_created(
+    rows: Sequence[Consumption], bucket: Bucket, created: Sequence[Created]
+) -> list[tuple[Consumption, Created | None]]:
+    """Return the rows, where executions are known those of every bucket that has any."""
+    if not created:
+        return [(row, None) for row in rows]
+    used = {bucket.start_of(row.start): row for row in rows}
+    found: list[tuple[Consumption, Created | None]] = []
+    for one in created:
+        row = used.get(bucket.start_of(one.at))
+        if row is not None or one.count:
+            found.append((row or Consumption(one.at, "", None, 0, 0, 0, 0, 0), one))
+    return found
 
 
 def _when(at: int, bucket: Bucket) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 from starlette.responses import Response
 
 from outlast.http.call import Call
-from outlast.model.consumption import Bucket, Consumption, Grouping
+from outlast.model.consumption import Bucket, Grouping
 from outlast.model.workspace import Scope
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.render.usage import bars, lines_of_csv, run_bars, starts_of, table
@@ -18,6 +18,8 @@ from outlast.services.usage import UsageRequest
 _HOUR: Final = 60 * 60 * 1000
 _MOST: Final = 300
 _MOST_LINES: Final = 10_000
+_MOST_COUNTED: Final = 100_000
+"""Executions of a line of CSV: of so many, each is one entry of an index that is read."""
 RANGES: Final = {
     "24h": ("24 hours", 24 * _HOUR, Bucket.HOUR),
     "7d": ("7 days", 7 * 24 * _HOUR, Bucket.DAY),
@@ -53,18 +55,20 @@ async def usage(call: Call, services: Services) -> Response:
 async def usage_as_csv(call: Call, services: Services) -> Response:
     """The same as lines of CSV, the oldest first; all of them, up to a bound."""
     name, request = _wanted(call, services)
-    rows: list[Consumption] = []
-    while len(rows) < _MOST_LINES:
+    found = await services.usage.page(call.principal, request)
+    rows, created = [*found.rows], list[Created]()
+    if request.grouping is None:
+        starts = starts_of(request.bucket, found.start, found.end)
+        times = [*starts, found.end]
+        created = await services.lists.between(call.principal, times, _MOST_COUNTED)
+    while found.has_more and len(rows) < _MOST_LINES:
+        request = replace(request, after=rows[-1].start, behind=rows[-1].group)
         found = await services.usage.page(call.principal, request)
         rows += found.rows
-        if not found.has_more:
-            break
-        last = found.rows[-1]
-        request = replace(request, after=last.start, behind=last.group)
     by = "" if request.grouping is None else request.grouping.value
     file = f"usage-{name}-{by}.csv" if by else f"usage-{name}.csv"
     return Response(
-        lines_of_csv(rows, request.bucket, by),
+        lines_of_csv(rows, request.bucket, by, created, _MOST_COUNTED),
         media_type="text/csv",
         headers={"Content-Disposition": f'attachment; filename="{file}"'},
     )
