@@ -128,6 +128,8 @@ def test_usage_is_shown_and_budgets_and_views_are_set_and_removed(
     assert outlast("views", "list")[1] == f"my failures\t{q}\n"
     assert orjson.loads(outlast("views", "list", "--json")[1])["data"][0]["filter"] == q
     assert outlast("views", "save", "x" * 65, q)[0] == 2, "a name has at most 64 characters"
+    code, _, err = outlast("views", "save", "odd", "status:odd")
+    assert (code, "The filter cannot be read: status: one to three of" in err) == (2, True)
     assert outlast("views", "remove", "my failures")[0] == 0
     assert outlast("views", "list")[1] == ""
 

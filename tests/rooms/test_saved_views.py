@@ -64,6 +64,8 @@ async def test_views_are_those_of_a_workspace_and_at_most_a_hundred(api: Api) ->
         ("a", {"filter": ""}, 422),
         ("a", {"filter": "x" * 1001}, 422),
         ("a", {"filter": 7}, 422),
+        ("a", {"filter": "status:odd"}, 422),
+        ("a", {"filter": "agent:actor cost:>1"}, 422),
         ("x" * 65, FAILED, 422),
         ("a%00b", FAILED, 404),
         ("a%2F%2E%2E%2Fb", FAILED, 422),
@@ -75,6 +77,9 @@ async def test_what_is_no_view_is_refused_and_saves_nothing(
 ) -> None:
     answer = await api.client.put(f"/v1/views/{path}", json=body)
     assert answer.status_code == status, answer.text
+    if ":" in str(body.get("filter")) and body != FAILED:
+        assert answer.json()["error"]["param"] == "filter"
+        assert answer.json()["error"]["message"].startswith("The filter cannot be read: ")
     assert await listed(api) == []
 
 

@@ -2,6 +2,7 @@
 
 from outlast.model.clock import Clock
 from outlast.model.error import InvalidField
+from outlast.model.list_words import NotAFilter, filter_of
 from outlast.model.saved_view import LONGEST_FILTER, LONGEST_NAME, SavedView, is_path
 from outlast.model.workspace import Principal, Scope
 from outlast.store.saved_views import SavedViewStore
@@ -34,7 +35,12 @@ class SavedViews:
             )
         if not 0 < len(filter_) <= LONGEST_FILTER:
             raise InvalidField(f"A filter has 1 to {LONGEST_FILTER} characters.", param="filter")
-        view = SavedView(name, filter_, self._clock.now())
+        now = self._clock.now()
+        try:
+            filter_of(filter_, now)
+        except NotAFilter as error:
+            raise InvalidField(f"The filter cannot be read: {error}", param="filter") from error
+        view = SavedView(name, filter_, now)
         await self._store.put(principal.workspace_id, view)
         return view
 

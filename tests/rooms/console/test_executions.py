@@ -9,9 +9,9 @@ import pytest
 from outlast.agents.port import ModelRequest
 from outlast.model.error import ModelRejected
 from outlast.model.execution import Status
+from outlast.model.list_words import NotAFilter, filter_of, without_times
 from outlast.model.workspace import Scope
 from outlast.rooms.console.routes import executions as routes
-from outlast.rooms.console.schemas import NotAFilter, filter_of, without_times
 from tests.support.api import Api, MakeApi
 from tests.support.console import signed_in
 from tests.support.databases import SQLITE

@@ -57,6 +57,12 @@ async def test_what_cannot_be_saved_is_said_beside_the_filter(api: Api) -> None:
     for name, q, status, said in (
         (" ", "status:failed", 422, "A name has 1 to 64 characters."),
         ("n" * 65, "status:failed", 422, "A name has 1 to 64 characters."),
+        (
+            "odd",
+            "tool:refund",
+            422,
+            "No index finds them by their tools",
+        ),
         ("a/../b", "status:failed", 422, "no part of it between slashes is empty, . or .."),
     ):
         answer = await reader.send("/console/views", name=name, q=q)
