@@ -52,7 +52,7 @@ async def _measure(lab: Lab) -> list[Rest]:
     async with open_deployment(lab, "at-rest", apis=0, workers=0) as deployment:
         for count in lab.scale.resting:
             await _start(deployment, count)
-            await asyncio.sleep(lab.scale.settle)
+            await asyncio.sleep(lab.scale.settle + _late(lab))
             found.append(await _look(lab, deployment.state, count))
     return found
 
@@ -65,12 +65,17 @@ async def _start(deployment: Deployment, count: int) -> None:
 
 async def _look(lab: Lab, state: State, workers: int) -> Rest:
     """Count for a while; both ends of it are a look of ours."""
-    seconds = max(lab.scale.idle_seconds, 2 * STATS_SECONDS if lab.scale.idle_seconds > 1 else 1)
+    seconds = max(lab.scale.idle_seconds, 2 * _late(lab))
     began = time.monotonic()
     before = _counts(state)[0]
     await asyncio.sleep(seconds)
     after, connections = _counts(state)
     return Rest(workers, (after - before - 1) / (time.monotonic() - began), connections)
+
+
+def _late(lab: Lab) -> float:
+    """Return how late Postgres tells of what a start has sent; a short look does without."""
+    return STATS_SECONDS if lab.scale.idle_seconds > 1 else 0.0
 
 
 def _counts(state: State) -> tuple[int, int]:
