@@ -16,7 +16,7 @@ from outlast.store.conversations import content
 from outlast.store.conversations import store as conversations
 from outlast.store.conversations.content import Amount
 from outlast.store.conversations.delete import delete_conversation
-from tests.support.databases import POSTGRESQL, Database
+from tests.support.databases import POSTGRESQL, SQLITE, Database
 from tests.support.engine import EngineHarness, MakeEngine
 from tests.support.images import Drawing, png
 from tests.support.models import FakeModel, Reply, by_turn
@@ -71,8 +71,9 @@ async def test_the_result_the_log_and_the_store_have_it(
     assert "IHDR" not in stored
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "at once"])
 async def test_an_execution_keeps_no_more_than_its_share(
-    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, *, together: bool
 ) -> None:
     size = len(png(1))
     monkeypatch.setattr(call_images, "MOST_BYTES_OF_EXECUTION", 2 * size)
@@ -82,7 +83,8 @@ async def test_an_execution_keeps_no_more_than_its_share(
         return ["Done."] if drawn == 3 else [call(drawn + 1, "draw", n=drawn + 1)]
 
     tools = Drawing(lambda arguments: png(arguments["n"]))
-    server = await make_engine(FakeModel(draws), AGENT, tools)
+    model = drawing(1, 2, 3) if together else FakeModel(draws)
+    server = await make_engine(model, AGENT, tools)
     execution = (await server.run()).execution
     assert len(await images_of(server, execution.id)) == 2
 
@@ -160,7 +162,10 @@ async def test_a_deletion_waits_for_a_reference_that_is_being_written(
     old = (await server.run()).execution
     (image,) = await images_of(server, old.id)
     async with await psycopg.AsyncConnection.connect(database.url) as other:
-        await other.execute("UPDATE blobs SET at = at + 1")  # as the upsert of another execution
+        await other.execute(
+            "INSERT INTO blobs SELECT * FROM blobs ON CONFLICT (workspace_id, id)"
+            " DO UPDATE SET id = excluded.id WHERE 1 = 0"  # as another execution does
+        )
         deletion = asyncio.create_task(server.executions.delete(server.caller, old.id))
         async with asyncio.timeout(BOUND):
             while not database.rows(BLOCKED):
@@ -172,6 +177,41 @@ async def test_a_deletion_waits_for_a_reference_that_is_being_written(
         await asyncio.wait_for(deletion, BOUND)
     assert ids_in(database) == [image.id]
     assert database.rows("SELECT execution_id FROM blob_refs") == [("exec_2",)]
+
+
+@pytest.mark.only(POSTGRESQL)
+async def test_a_reference_waits_for_a_deletion_of_the_bytes_and_brings_them_again(
+    make_engine: MakeEngine, database: Database
+) -> None:
+    server = await drawer(make_engine, 1)
+    old = (await server.run()).execution
+    (image,) = await images_of(server, old.id)
+    async with await psycopg.AsyncConnection.connect(database.url) as other:
+        await other.execute("SELECT 1 FROM blobs FOR UPDATE")  # as a deletion of another process
+        running = asyncio.create_task(server.run())
+        async with asyncio.timeout(BOUND):
+            while not database.rows(BLOCKED):
+                await between_looks()
+        await other.execute("DELETE FROM blob_refs")
+        await other.execute("DELETE FROM blobs")
+        await other.commit()
+        new = (await asyncio.wait_for(running, BOUND)).execution
+    found = await server.core.services.images.get(server.caller, new.id, image.id)
+    assert found.data == png(1)
+
+
+async def test_bytes_that_come_again_are_not_written_again(
+    make_engine: MakeEngine, database: Database
+) -> None:
+    server = await drawer(make_engine, 1)
+    await server.run()
+    version = "at" if database.kind == SQLITE else "at, xmin::text::bigint"
+    row = f"SELECT {version} FROM blobs"
+    before = database.rows(row)
+    server.clock.advance(5)
+    await server.run()
+    assert database.rows(row) == before
+    assert database.rows("SELECT count(*) FROM blob_refs") == [(2,)]
 
 
 async def test_a_deletion_and_a_new_reference_at_once_keep_what_is_referred_to(

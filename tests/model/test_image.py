@@ -71,7 +71,7 @@ def test_a_call_keeps_images_up_to_its_bounds_and_each_once() -> None:
 
 
 def test_an_execution_keeps_images_up_to_their_size_together() -> None:
-    images = CallImages(MOST_BYTES_OF_EXECUTION - len(png(1)))
+    images = CallImages(lambda: MOST_BYTES_OF_EXECUTION - len(png(1)))
     images.keep(png(1))
     with pytest.raises(NotKept, match="only 268435456 bytes of one execution"):
         images.keep(png(2))

@@ -1,6 +1,7 @@
 """The images that one tool call brings: kept with its result, up to bounds."""
 
 import binascii
+from collections.abc import Callable
 from typing import Final
 
 from outlast.model.image import (
@@ -20,14 +21,19 @@ class NotKept(Exception):
     """An image is not kept; the message says why, as the end of a sentence."""
 
 
+def _nothing() -> int:
+    return 0
+
+
 class CallImages:
     """The images of one call so far, each once."""
 
-    def __init__(self, before: int = 0) -> None:
-        """`before`: bytes that the execution has kept by then."""
+    def __init__(self, others: Callable[[], int] = _nothing) -> None:
+        """`others` returns the bytes that the execution has kept, and its other calls so far."""
         self._kept: dict[str, WholeImage] = {}
-        self._size = 0
-        self._before = before
+        self.size = 0
+        """Bytes of them together."""
+        self._others = others
 
     @property
     def kept(self) -> tuple[WholeImage, ...]:
@@ -44,7 +50,7 @@ class CallImages:
         if new.image.id not in self._kept:
             self._require_room(len(data))
             self._kept[new.image.id] = new
-            self._size += len(data)
+            self.size += len(data)
         return new.image
 
     def keep_base64(self, text: str) -> Image:
@@ -60,7 +66,7 @@ class CallImages:
     def _require_room(self, more: int) -> None:
         if len(self._kept) >= MOST_IMAGES:
             raise NotKept(f"only {MOST_IMAGES} images of one result are")
-        if self._size + more > MOST_BYTES_TOGETHER:
+        if self.size + more > MOST_BYTES_TOGETHER:
             raise NotKept(f"only {MOST_BYTES_TOGETHER} bytes of one result are")
-        if self._before + self._size + more > MOST_BYTES_OF_EXECUTION:
+        if self._others() + self.size + more > MOST_BYTES_OF_EXECUTION:
             raise NotKept(f"only {MOST_BYTES_OF_EXECUTION} bytes of one execution are")

@@ -2,8 +2,9 @@
 
 An execution that holds bytes has a reference to them. The reference is deleted with the
 execution's content, and bytes that no other execution refers to in the same transaction. Both
-writers lock the row of the bytes first, a reference's insert by its upsert, so that bytes are not
-deleted while another transaction refers to them.
+writers lock the row of the bytes first, a reference's insert by its insert of the bytes, which
+leaves and locks the row if it is there, so that bytes are not deleted while another transaction
+refers to them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,7 +39,7 @@ from outlast.store.driver import (
     TransactionResult,
 )
 from outlast.store.executions.tables import executions
-from outlast.store.tables import Upsert, given, identifier, metadata, time
+from outlast.store.tables import InsertOrLock, Upsert, given, identifier, metadata, time
 
 blobs: Final = Table(
     "blobs",
@@ -61,8 +62,8 @@ blob_refs: Final = Table(
     sqlite_with_rowid=False,
 )
 
-KEEP_BLOB: Final = Statement(Upsert(blobs))
-"""Locks the row if the same bytes are there."""
+KEEP_BLOB: Final = Statement(InsertOrLock(blobs))
+"""Leaves the same bytes if they are there: what is locked, Postgres writes no new version of."""
 
 KEEP_REFERENCE: Final = Statement(Upsert(blob_refs))
 

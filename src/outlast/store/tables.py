@@ -126,6 +126,20 @@ def _replacing(element: Upsert, compiler: SQLCompiler, **more: Any) -> str:
     return f"{inserting} {replacing(element.table)}"
 
 
+class InsertOrLock(Insert):
+    """An insert of a whole row that leaves a row of the same primary key, and locks it."""
+
+    inherit_cache = False
+
+
+@compiles(InsertOrLock)
+def _leaving(element: InsertOrLock, compiler: SQLCompiler, **more: Any) -> str:
+    inserting: str = compiler.visit_insert(element, **more)  # type: ignore[no-untyped-call]
+    key = [column.name for column in element.table.primary_key]
+    same = f"{key[0]} = excluded.{key[0]}"
+    return f"{inserting} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {same} WHERE 1 = 0"
+
+
 def replacing(table: FromClause) -> str:
     """Return what makes an insert into a table an upsert, in both databases."""
     key = [column.name for column in table.primary_key]

@@ -7,10 +7,12 @@ import asyncio
 from collections.abc import Collection, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from itertools import takewhile
 from typing import Any, Final, TypeAlias, TypeVar
 
 from outlast.agents.browser.held import HeldBrowser
+from outlast.agents.call_images import CallImages
 from outlast.agents.port import ModelRequest
 from outlast.engine.segment.suspects import SUSPECT_TRIES, Suspects
 from outlast.model.agent import Agent
@@ -306,6 +308,21 @@ class Segment:
     def open_step(self) -> int:
         """Number of the next model step, once every call is answered."""
         return max(self.highest_step, self.execution.superseded_to) + 1
+
+    @cached_property
+    def call_images(self) -> dict[str, CallImages]:
+        """The images of started calls without a result, by call."""
+        return {}
+
+    def images_of_call(self, call_id: str) -> CallImages:
+        """Return where a call keeps its images; those of calls beside it count in its bound too."""
+
+        def others() -> int:
+            beside = [one.size for key, one in self.call_images.items() if key != call_id]
+            return self.image_bytes + sum(beside)
+
+        made = self.call_images[call_id] = CallImages(others)
+        return made
 
     def add(self, *steps: Step) -> None:
         """Add recorded steps."""

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import structlog
 
-from outlast.agents.call_images import CallImages
 from outlast.agents.port import MAX_ERROR_BYTES, InputNeeded, Tools
 from outlast.agents.unreadable import unreadable_arguments
 from outlast.engine.segment.browsers import SegmentBrowsers
@@ -113,6 +112,7 @@ class ToolCalls:
                 events = (tool_finished(refused),)
                 await self.writer.record(segment, events, refused, ran=runs)
             segment.in_flight.pop(step.call.id, None)
+            segment.call_images.pop(step.call.id, None)
         for task in ran:
             task.result()
 
@@ -133,6 +133,7 @@ class ToolCalls:
             segment.waits[wait.tool_call_id] = wait
             segment.approved.pop(wait.tool_call_id, None)
             segment.in_flight.pop(wait.tool_call_id, None)
+            segment.call_images.pop(wait.tool_call_id, None)
 
     async def _step(
         self, segment: Segment, spec: AgentSpec, number: int, call: ToolCall, handles: Handles
@@ -178,7 +179,7 @@ class ToolCalls:
             defer=partial(handles.defer, number, call.id),
             ask=partial(self.inputs.answers, segment, number, handles, call),
             given=given_input(segment.waits.get(call.id)),
-            images=CallImages(segment.image_bytes),
+            images=segment.images_of_call(call.id),
         )
         try:
             result = await self.tools.call(tool, call.parameters, context)
