@@ -170,19 +170,22 @@ async def test_a_page_is_read_in_its_charset(tmp_path: Path) -> None:
     page = f"<p>{text}</p>"
     meta = f"<meta charset='iso-8859-1'>{page}"
     declared = f"<?xml version='1.0' encoding='iso-8859-1'?>{page}"
+    wide = f"<meta http-equiv=content-type content='text/html; charset=UTF-16LE'>{page}"
     async with serving(
         tmp_path,
         "{webFetch: {}}",
         html(page.encode("latin-1"), content_type="text/html; charset=iso-8859-1"),
         html(page.encode(), content_type="text/html"),
         html(meta.encode("latin-1"), content_type="text/html"),
+        html(wide.encode(), content_type="text/html"),
+        html(page.encode("utf-16-be"), content_type="text/html; charset=utf-16be"),
         html(declared.encode(), content_type="application/xhtml+xml; charset=utf-8"),
         answer(text.encode("utf-16"), content_type="text/plain"),
         answer(text.encode("latin-1"), content_type="text/plain; charset=latin1"),
         answer(b"\xef\xbb\xbf" + text.encode(), content_type="text/plain"),
     ) as (server, call):
-        found = [(await call(url=server.url))["text"] for _ in range(7)]
-    assert found == [text] * 7
+        found = [(await call(url=server.url))["text"] for _ in range(9)]
+    assert found == [text] * 9
 
 
 async def test_a_page_that_is_small_when_packed_is_read_to_two_mebibytes(tmp_path: Path) -> None:

@@ -35,13 +35,24 @@ def page_text(body: bytes, charset: str | None, guesses: Callable[[bytes], Itera
     for mark, of_mark in _MARKS:
         if body.startswith(mark):
             return body.decode(of_mark, "replace")
-    meta = (found[1].decode("ascii") for found in _META.finditer(body[:_BEGINNING]))
+    meta = (_meant(found[1].decode("ascii")) for found in _META.finditer(body[:_BEGINNING]))
     if (named := _first((charset or "", *meta))) is not None:
         return body.decode(named, "replace")
     try:
         return getincrementaldecoder("utf-8")().decode(body)
     except UnicodeDecodeError:
         return body.decode(_first(guesses(body)) or "utf-8", "replace")
+
+
+def _meant(name: str) -> str:
+    """Return the charset that a `meta` means: one that can be read is not in UTF-16.
+
+    HTML, 13.2.3.2: it means UTF-8 then.
+    """
+    with suppress(LookupError):
+        if lookup(name).name.startswith("utf-16"):
+            return "utf-8"
+    return name
 
 
 def _first(names: Iterable[str]) -> str | None:
