@@ -25,7 +25,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Final, Literal, NamedTuple, TextIO, cast
+from typing import Final, Literal, NamedTuple, TextIO, TypeVar, cast
 
 FIRST: Final = "outlast.cli.server"
 _LEFT_OUT: Final = (
@@ -61,6 +61,7 @@ class Start(NamedTuple):
     """Whether SIGINT is ignored where it is started: then it is in a new process too."""
 
 
+T = TypeVar("T")
 Request = tuple[Start, list[int]]
 """With its standard streams."""
 
@@ -103,8 +104,39 @@ def _preload() -> None:
             importlib.import_module(found.name)
     for name in (*_LAZY, *_OF_TESTS):
         importlib.import_module(name)
+    _complete_models()
+    _compile_statements()
     gc.collect()
     gc.freeze()
+
+
+def _complete_models() -> None:
+    """Let pydantic make the validators that each process would make at their first use."""
+    from pydantic import BaseModel
+
+    from outlast.agents.agents_file import file_entry
+
+    file_entry().model_rebuild()
+    for found in _of_outlast(type):
+        if issubclass(found, BaseModel) and found is not BaseModel:
+            found.model_rebuild(raise_errors=False)
+
+
+def _compile_statements() -> None:
+    """Compile for SQLite what each process would compile when it runs it first."""
+    from sqlalchemy.dialects import sqlite
+
+    from outlast.store.driver import Statement
+
+    dialect = sqlite.dialect(paramstyle="named")
+    for found in _of_outlast(Statement):
+        found.compiled(dialect)
+
+
+def _of_outlast(kind: type[T]) -> list[T]:
+    """Return all of a kind that modules of Outlast hold."""
+    held = [vars(module) for name, module in sys.modules.items() if name.startswith("outlast.")]
+    return [found for names in held for found in names.values() if isinstance(found, kind)]
 
 
 def _receive(control: socket.socket) -> Request | None:
