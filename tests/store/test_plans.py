@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from sqlalchemy import Executable, literal_column, select
 from sqlalchemy.dialects import sqlite
 
 from outlast.store import migrations
@@ -122,6 +123,20 @@ def plan_of(connection: sqlite3.Connection, statement: Statement) -> list[str]:
     values = {name: constants.get(name, "1") for name in names}
     rows = connection.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
     return [str(row[-1]) for row in rows]
+
+
+def test_a_statement_may_be_made_once_it_is_used() -> None:
+    made = list[Executable]()
+
+    def make() -> Executable:
+        made.append(select(literal_column("1")))
+        return made[-1]
+
+    statement = Statement(make)
+    assert made == []
+    assert statement.compiled(sqlite.dialect()) == ("SELECT 1", {})
+    assert statement.answers
+    assert made == [statement.clause]
 
 
 @pytest.mark.parametrize("name", [name for name in STATEMENTS if name not in ON_POSTGRES])

@@ -9,6 +9,7 @@ particles to them, are cut into pairs of characters; a symbol, such as an emoji,
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
 LONGEST: Final = 64
@@ -20,8 +21,6 @@ _JOINED: Final = (
     r"\U00020000-\U0003ffff"
 )
 """Thai, Lao, Myanmar, Khmer, kana, bopomofo, hangul and han characters."""
-_RUNS: Final = re.compile(f"[{_JOINED}]+|[^{_JOINED}]+")
-_ONE_JOINED: Final = re.compile(f"[{_JOINED}]")
 _KEPT_MARKS: Final = frozenset({0, 7, 8, 9})
 """Combining classes of marks that make another letter: vowel signs, nukta, voiced kana, virama."""
 _UNKNOWN: Final = "\ufffd"
@@ -34,7 +33,7 @@ def words_of(text: str) -> set[str]:
     """Return the words by which a text is found; each pair and each character of joined scripts."""
     found: set[str] = set()
     for word in _split(text):
-        for run in _RUNS.findall(word) if not word.isascii() else (word,):
+        for run in _runs().findall(word) if not word.isascii() else (word,):
             if _is_joined(run):
                 found.update(run)
                 found.update(_pairs(run))
@@ -47,7 +46,7 @@ def words_to_find(text: str) -> list[str]:
     """Return the words that a text must have to be found by this query, in their order."""
     found: dict[str, None] = {}
     for word in _split(text):
-        for run in _RUNS.findall(word) if not word.isascii() else (word,):
+        for run in _runs().findall(word) if not word.isascii() else (word,):
             if _is_joined(run) and len(run) > 1:
                 found.update(dict.fromkeys(_pairs(run)))
             else:
@@ -80,8 +79,19 @@ def _kept(char: str) -> str:
             return "" if char in _FORMAT else " "
 
 
+@cache
+def _runs() -> re.Pattern[str]:
+    """Return the runs of either kind; ASCII does without, and compiling them is slow."""
+    return re.compile(f"[{_JOINED}]+|[^{_JOINED}]+")
+
+
+@cache
+def _one_joined() -> re.Pattern[str]:
+    return re.compile(f"[{_JOINED}]")
+
+
 def _is_joined(run: str) -> bool:
-    return not run.isascii() and _ONE_JOINED.match(run) is not None
+    return not run.isascii() and _one_joined().match(run) is not None
 
 
 def _pairs(run: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ writer's thread and on Postgres over an async connection, so what it does is wri
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import literal_column, select
@@ -22,10 +22,16 @@ from outlast.store.listeners import Committed, Listeners
 class Statement:
     """One statement; identity is its cache key."""
 
-    clause: Executable
+    made: Executable | Callable[[], Executable]
+    """The statement, or what makes it when it is first used: no process uses all of them."""
 
     independent: bool = field(default=False, kw_only=True)
     """Whether it changes only rows that no other statement of its transaction reads or changes."""
+
+    @property
+    def clause(self) -> Executable:
+        """What SQLAlchemy compiles."""
+        return self.made if isinstance(self.made, Executable) else _made(self.made)
 
     @property
     def joins(self) -> bool:
@@ -56,7 +62,12 @@ class BatchStatement(Statement):
     @property
     def answers(self) -> bool:
         """Both return the same rows."""
-        return Statement(self.clause).answers
+        return Statement(self.made).answers
+
+
+@cache
+def _made(make: Callable[[], Executable]) -> Executable:
+    return make()
 
 
 @dataclass(frozen=True, slots=True)

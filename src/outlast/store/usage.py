@@ -5,6 +5,7 @@ hour is added up long after its end.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -153,7 +154,7 @@ def _summed() -> Select[Any]:
     )
 
 
-def _usage(grouping: Grouping | None) -> Statement:
+def _usage(grouping: Grouping | None) -> Select[Any]:
     """Sums by bucket and group, in this order, behind a bucket and group."""
     workspace: ColumnElement[str] = bindparam("workspace")
     if grouping is Grouping.CONVERSATION:
@@ -190,7 +191,7 @@ def _usage(grouping: Grouping | None) -> Statement:
         bindparam("after_bucket", type_=BigInteger),
         bindparam("after_group", type_=Text),
     )
-    return Statement(
+    return (
         select(bucket, used_by, agents.c.name, *sums)
         .select_from(totals)
         .outerjoin(agents, agents.c.id == used_by)
@@ -205,8 +206,8 @@ def _sum(column: ColumnElement[int], name: str) -> ColumnElement[int]:
     return cast(func.sum(column), BigInteger).label(name)
 
 
-USAGE: Final = tuple(_usage(grouping) for grouping in Grouping)
-USAGE_OF_ALL: Final = _usage(None)
+USAGE: Final = tuple(Statement(partial(_usage, grouping)) for grouping in Grouping)
+USAGE_OF_ALL: Final = Statement(partial(_usage, None))
 _BY_GROUPING: Final[dict[Grouping | None, Statement]] = {
     None: USAGE_OF_ALL,
     **dict(zip(Grouping, USAGE, strict=True)),
