@@ -111,8 +111,8 @@ def postgres() -> Iterator[Databases]:
     """A real Postgres, started by the first test that needs it."""
     with ExitStack() as stack:
         given = os.environ.get("OUTLAST_TEST_POSTGRES_URL")
-        url = given or stack.enter_context(Cluster()).url()
-        yield stack.enter_context(closing(Databases(url)))
+        url = given or stack.enter_context(Cluster(autovacuum="off")).url()
+        yield stack.enter_context(closing(Databases(url, recycle=True)))
 
 
 @pytest.fixture

@@ -71,3 +71,4 @@ def test_every_database_is_empty_and_its_own(postgres: Databases) -> None:
     assert (read(first), read(second)) == ([], [(1,)])
     for url in (first, second):
         postgres.drop(url)
+    assert read(postgres.migrated(written)) == [(1,)]

@@ -15,13 +15,14 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+
+from tests.support.recycling import Migrate, UsedDatabase
 
 BOUND: Final = 30.0
 """Seconds that Postgres may take to start or to stop."""
@@ -52,7 +53,6 @@ _FAST: Final = {
     "max_wal_size": "512MB",
 }
 
-Migrate = Callable[[str], None]
 How = Literal["fast", "immediate"]
 _SIGNALS: Final[dict[How, str]] = {"fast": "INT", "immediate": "QUIT"}
 
@@ -164,9 +164,16 @@ class Cluster:
 class Databases:
     """Databases on one server, made for one test each."""
 
-    def __init__(self, url: str) -> None:
-        """`url` is that of a database on the server that is left as it is."""
+    def __init__(self, url: str, *, recycle: bool = False) -> None:
+        """`url` is that of a database on the server that is left as it is.
+
+        `recycle`: what `drop` is given, `migrated` may give out again, emptied.
+        """
         self._url = url
+        self._recycle = recycle
+        self._given: dict[str, UsedDatabase] = {}
+        """By URL: what `migrated` has given out and may give out again."""
+        self._dropped: dict[Migrate, list[str]] = {}
         self._admin = psycopg.connect(url, autocommit=True)
         self._stem = f"outlast_test_{os.getpid()}"
         self._made: list[str] = []
@@ -182,21 +189,37 @@ class Databases:
             template = self.empty()
             migrate(template)
             self._templates[migrate] = _name_of(template)
-        return self._create(f"TEMPLATE {self._templates[migrate]} STRATEGY file_copy")
+        dropped = self._dropped.setdefault(migrate, [])
+        while dropped:
+            if self._given[url := dropped.pop()].empty():
+                return url
+            self._delete(url)
+        url = self._create(f"TEMPLATE {self._templates[migrate]} STRATEGY file_copy")
+        if self._recycle:
+            self._given[url] = UsedDatabase(url, migrate)
+        return url
 
     def copy(self, url: str) -> str:
         """The URL of a copy of a database that is not in use."""
         return self._create(f"TEMPLATE {_name_of(url)}")
 
     def drop(self, url: str) -> None:
-        """Delete a database, even one in use."""
-        self._admin.execute(f"DROP DATABASE {_name_of(url)} WITH (FORCE)")
-        self._made.remove(url)
+        """Delete a database, even one in use: at once, or once it is not given out again."""
+        if url in self._given:
+            self._dropped[self._given[url].migrate].append(url)
+        else:
+            self._delete(url)
 
     def close(self) -> None:
         while self._made:
-            self.drop(self._made[-1])
+            self._delete(self._made[-1])
         self._admin.close()
+
+    def _delete(self, url: str) -> None:
+        if (given := self._given.pop(url, None)) is not None:
+            given.close()
+        self._admin.execute(f"DROP DATABASE {_name_of(url)} WITH (FORCE)")
+        self._made.remove(url)
 
     def _create(self, options: str) -> str:
         name = f"{self._stem}_{time.monotonic_ns()}"
