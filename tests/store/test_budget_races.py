@@ -19,7 +19,7 @@ from outlast.store.request_charges import RequestCharge
 from outlast.store.store import Store
 from tests.support.databases import POSTGRESQL, Database
 from tests.support.models import FakeModel
-from tests.support.trees import MakeTeam, Team, agent, make_team
+from tests.support.trees import MakeTeam, Team, agent, make_team, said
 from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +61,11 @@ async def _set(world: Team, **bounds: int | None) -> OwnedBudget:
     return await world.core.services.budgets.set(world.caller, "workspace", given)
 
 
+async def _remove(world: Team) -> None:
+    await world.core.services.budgets.remove(world.caller, "workspace")
+    world.clock.advance(1)
+
+
 async def _left(world: Team) -> OwnedBudget:
     return await world.core.services.budgets.get(world.caller, "workspace")
 
@@ -74,9 +79,9 @@ async def _open(model: FakeModel, number: int) -> None:
 @pytest.mark.parametrize(
     "after", [{"millis": LONG}, {"tokens": 10_000, "millis": LONG}], ids=["seconds", "both"]
 )
-@pytest.mark.parametrize("comes", [True, False], ids=["comes", "goes"])
+@pytest.mark.parametrize("how", ["comes", "goes", "is removed"])
 async def test_a_bound_of_seconds_that_comes_or_goes_before_a_reservation_leaves_nothing_reserved(
-    team: MakeTeam, after: dict[str, int], *, comes: bool
+    team: MakeTeam, after: dict[str, int], how: str
 ) -> None:
     held: list[HoldingDriver] = []
 
@@ -89,12 +94,14 @@ async def test_a_bound_of_seconds_that_comes_or_goes_before_a_reservation_leaves
     model = FakeModel(lambda _: ["Hm", gate])
     world = await team({"lead": model}, agent("lead", settings=SHORT), store=store)
     bounds: list[dict[str, int]] = [{"tokens": 10_000}, after]
-    first, second = bounds if comes else reversed(bounds)
+    first, second = reversed(bounds) if how == "goes" else bounds
     await _set(world, **first)
     started = [await world.start() for _ in range(4)]
     async with asyncio.timeout(BOUND):
         while held[0].holds < len(started):
             await between_looks()
+    if how == "is removed":
+        await _remove(world)
     await _set(world, **second)
     held[0].gate.set()
     await _open(model, len(started))
@@ -106,6 +113,29 @@ async def test_a_bound_of_seconds_that_comes_or_goes_before_a_reservation_leaves
         assert (await world.until(one)).status is Status.COMPLETED
     left = await _left(world)
     assert (left.spent.tokens, left.reserved) == (4 * 15, NO_AMOUNTS)
+
+
+async def test_what_was_reserved_before_a_budget_was_removed_is_not_released_in_the_next_one(
+    team: MakeTeam,
+) -> None:
+    gates = {"old": asyncio.Event(), "new": asyncio.Event()}
+    model = FakeModel(lambda request: ["Hm", gates[said(request)]])
+    world = await team({"lead": model}, agent("lead", settings=SHORT))
+    bounds = {"tokens": 10_000, "millis": LONG}  # of time: so all spend from one share
+    await _set(world, **bounds)
+    old = await world.start(text="old")
+    await _open(model, 1)
+    await _remove(world)
+    await _set(world, **bounds)
+    new = await world.start(text="new")
+    await _open(model, 2)
+    held = (await _left(world)).reserved
+    for one, name in ((old, "old"), (new, "new")):
+        assert (await _left(world)).reserved == held != NO_AMOUNTS
+        gates[name].set()
+        assert (await world.until(one)).status is Status.COMPLETED
+    left = await _left(world)
+    assert (left.spent.tokens, left.reserved) == (2 * 15, NO_AMOUNTS)
 
 
 async def _blocked(database: Database, number: int) -> None:

@@ -73,7 +73,7 @@ FULL: Final = Execution(
     browser=BrowserUse(26, 27, 28),
     children=2,
     paused_by="exec_root",
-    reserved=Reservation(Amounts(7, 8, 9), ("exec_1", "key_2"), calls=True, shares=(0, 5)),
+    reserved=Reservation(Amounts(7, 8, 9), ("exec_1", "key_2"), True, (0, 5), (6, 7)),
 )
 FAILED: Final = replace(
     FULL,
@@ -164,8 +164,14 @@ def test_the_full_execution_has_no_field_at_its_default() -> None:
     assert SUSPENDED.awaiting
 
 
+def test_a_reservation_is_in_the_budget_that_was_made_before_it() -> None:
+    held = Reservation(Amounts(1), ("exec_1", "key_2"), shares=(0, 5), made=(0, 7))
+    assert held.of("key_2", 7) == held.of("exec_1", 9) == Amounts(1)
+    assert held.of("key_2", 8) == held.of("key_3", 7) == Amounts()
+
+
 def test_a_reservation_of_an_older_process_names_no_share() -> None:
     stored = {"tokens": 1, "credits": 2, "steps": 3, "owners": ["key_2"], "calls": False}
     read = Reservation.from_json(stored)
     assert read == Reservation(Amounts(1, 2, 3), ("key_2",))
-    assert (read.share_of("key_2"), read.of("key_2")) == (None, Amounts(1, 2, 3))
+    assert (read.share_of("key_2"), read.of("key_2", 7)) == (None, Amounts(1, 2, 3))

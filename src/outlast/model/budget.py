@@ -144,6 +144,11 @@ class Reservation:
 
     It is released there, wherever the execution spends from by then.
     """
+    made: tuple[int, ...] = ()
+    """When each of these budgets was made; 0 if it is made with the reservation.
+
+    In one that was removed and made again, this has reserved nothing.
+    """
 
     def less(self, used: Amounts) -> "Reservation | None":
         """Return what is left once this was used; None if nothing is."""
@@ -154,9 +159,14 @@ class Reservation:
         )
         return replace(self, amounts=left) if left.steps else None
 
-    def of(self, owner: str) -> Amounts:
-        """Return what is reserved in one owner's budget."""
-        return self.amounts if owner in self.owners else NO_AMOUNTS
+    def of(self, owner: str, made: int) -> Amounts:
+        """Return what is reserved in one owner's budget, which was made at this moment."""
+        return self.amounts if self.names(owner, made) else NO_AMOUNTS
+
+    def names(self, owner: str, made: int) -> bool:
+        """Return whether it is in one owner's budget, which was made at this moment."""
+        known = dict(zip(self.owners, self.made, strict=False)).get(owner, 0)
+        return owner in self.owners and known in (0, made)
 
     def share_of(self, owner: str) -> int | None:
         """Return the share that it was taken from; None: not in this budget, or unknown."""
@@ -172,6 +182,7 @@ class Reservation:
             "owners": self.owners,
             "calls": self.calls,
             "shares": self.shares,
+            "made": self.made,
         }
 
     @classmethod
@@ -179,7 +190,7 @@ class Reservation:
         """Read it as stored."""
         found = Amounts(data["tokens"], data["credits"], data["steps"])
         owners, shares = tuple(data["owners"]), tuple(data.get("shares", ()))
-        return cls(found, owners, data["calls"], shares)
+        return cls(found, owners, data["calls"], shares, tuple(data.get("made", ())))
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ LOST_REQUESTS: Final = Statement(
 """Selects requests whose process has died; those of all workspaces."""
 
 BUDGETS_OF_REQUEST: Final = Statement(
-    select(budgets.c.owner, budgets.c.resets_at, budgets.c.shares)
+    select(budgets.c.owner, budgets.c.resets_at, budgets.c.shares, budgets.c.created_at)
     .where(
         budgets.c.workspace_id == bindparam("workspace"),
         budgets.c.owner.in_([bindparam("workspace"), bindparam("key")]),

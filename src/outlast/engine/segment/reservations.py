@@ -89,7 +89,7 @@ class Reservations:
         execution = segment.execution
         applying = list(segment.applying)
         if children and _makes_tree(execution):
-            applying.append(Applying(execution.id, None, 1))
+            applying.append(Applying(execution.id, None, 1, made=0))
         if not applying:
             return None
         cost = cost_of_calls(segment, calls, self.prices)

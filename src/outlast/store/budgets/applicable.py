@@ -12,7 +12,8 @@ from sqlalchemy.sql.expression import ColumnElement
 
 _SELECTED: Final = (
     "(SELECT {joined}(budgets.owner || ' ' || CAST(COALESCE(budgets.resets_at, 0) AS TEXT) || ' '"
-    " || CAST(budgets.shares AS TEXT), ',') FROM budgets WHERE budgets.owner IN ("
+    " || CAST(budgets.shares AS TEXT) || ' ' || CAST(budgets.created_at AS TEXT), ',')"
+    " FROM budgets WHERE budgets.owner IN ("
     "executions.workspace_id, executions.key_id, executions.conversation_id,"
     " COALESCE(executions.root_id, executions.id), (SELECT root.conversation_id"
     " FROM executions AS root WHERE root.id = executions.root_id)))"
@@ -22,8 +23,9 @@ _SELECTED: Final = (
 class _Applying(ColumnElement[str]):
     """The budgets that the row of `executions` spends from; null if there are none.
 
-    Each with the end of its period, or 0, and the number of its shares. A child has those of its
-    root's conversation. It is text, because SQLAlchemy names no tables in a RETURNING of SQLite.
+    Each with the end of its period, or 0, the number of its shares, and when it was made. A child
+    has those of its root's conversation. It is text, because SQLAlchemy names no tables in a
+    RETURNING of SQLite.
     """
 
     inherit_cache = True

@@ -90,7 +90,7 @@ def reserve_in_one(request: Reserve) -> Transaction[Reserved | None]:
     (one,), output = request.applying, request.wanted.output_tokens
     held = request.held(request.applying, output)
     written = _set(request.execution, held)
-    (moved,) = request.change(held).parameters(one.owner, one.shares)
+    (moved,) = request.change(held).parameters(one)
     given = moved | written.parameters
     rows = yield Guarded(
         Query(RESERVE_WHILE_RUNNING, given),
@@ -107,7 +107,7 @@ def reserve(request: Reserve, full: Full = NONE_FULL) -> Transaction[Reserved | 
     applying, output = request.applying, request.wanted.output_tokens
     first = request.held(applying, output)
     change = request.change(first)
-    moves = [change.parameters(one.owner, one.shares) for one in applying]
+    moves = [change.parameters(one) for one in applying]
     full |= {one.owner for one, (_, *more) in zip(applying, moves, strict=True) if more}
     if full:
         return (yield from _reserve_in_turn(request, full))
@@ -171,7 +171,7 @@ class _Fitted:
     """What was reserved in one budget."""
 
     budget: Applying
-    """With the number of shares that it has now."""
+    """As it is now."""
     output: int
     """Maximum tokens of the answer."""
     millis_left: int | None
@@ -180,7 +180,7 @@ class _Fitted:
 def _fit_share(one: Applying, request: Reserve, output: int) -> Part[_Fitted]:
     """Reserve in a share alone. Raises ShareFull."""
     change = request.change(request.held((one,), output))
-    (moved,) = change.parameters(one.owner, one.shares)
+    (moved,) = change.parameters(one)
     if not (rows := (yield Query(RESERVE_IN_SHARE, moved))):
         raise ShareFull(one.owner)
     return _Fitted(one, output, rows[0][1])
@@ -193,15 +193,15 @@ def _fit_locked(
     locked = yield from locked_budget(one.owner, request.at)
     if locked is None:
         return None
-    now = replace(one, shares=locked.shares)
+    now = locked.applying
     wanted = replace(request.wanted, output_tokens=output)
     before = request.execution.reserved
-    less = NO_AMOUNTS if before is None else before.of(one.owner)
+    less = NO_AMOUNTS if before is None else before.of(now.owner, now.made)
     fits = locked.fits(wanted, NO_AMOUNTS - less)
     if isinstance(fits, Bound):
         return (yield from locked.refuse(fits))
     held = request.held((now,), fits)
-    yield from moved_locked(*request.change(held).parameters(now.owner, now.shares))
+    yield from moved_locked(*request.change(held).parameters(now))
     yield from locked.grant(held.amounts - less)
     return _Fitted(now, fits, locked.left().millis)
 
@@ -211,7 +211,7 @@ def _undo(request: Reserve, taken: Iterable[Applying], amounts: Amounts) -> Part
     tree, at = request.execution.tree, request.at
     change = Change(tree, at, at, released=held_in(taken, tree, amounts))
     for one in taken:
-        yield from moved_locked(*change.parameters(one.owner, one.shares))
+        yield from moved_locked(*change.parameters(one))
 
 
 def _release(request: Reserve, taken: Iterable[Applying]) -> Part[None]:
@@ -223,8 +223,9 @@ def _release(request: Reserve, taken: Iterable[Applying]) -> Part[None]:
     replaced = {one.owner for one in taken}
     for one in request.applying:
         if one.owner in before.owners and one.owner not in replaced:
-            yield from locked_budget(one.owner, request.at)
-            yield from moved_locked(*change.parameters(one.owner, one.shares))
+            locked = yield from locked_budget(one.owner, request.at)
+            if locked is not None:
+                yield from moved_locked(*change.parameters(locked.applying))
 
 
 def _reserved(reservation: Reservation, output: int, left: dict[Applying, int | None]) -> Reserved:

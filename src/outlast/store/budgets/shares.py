@@ -85,6 +85,8 @@ class Applying:
     owner: str
     resets_at: int | None
     shares: int
+    made: int
+    """When it was made; it may have been removed since, and another one made."""
 
     @classmethod
     def read(cls, text: str | None) -> tuple["Applying", ...]:
@@ -94,7 +96,10 @@ class Applying:
         found = (one.split(" ") for one in text.split(","))
         return tuple(
             sorted(
-                (cls(owner, int(ends) or None, int(shares)) for owner, ends, shares in found),
+                (
+                    cls(owner, int(ends) or None, int(shares), int(made))
+                    for owner, ends, shares, made in found
+                ),
                 key=lambda one: one.owner,
             )
         )
@@ -120,26 +125,31 @@ class Change:
         held = self.released is not None or self.held is not None
         return bool(self.spent) or held or self.since < self.at
 
-    def parameters(self, owner: str, shares: int) -> list[dict[str, Any]]:
+    def holds_in(self, one: Applying) -> bool:
+        """Return whether it reserves something in this budget."""
+        return self.held is not None and self.held.names(one.owner, one.made)
+
+    def parameters(self, one: Applying) -> list[dict[str, Any]]:
         """Return those of the statements that move the shares of one budget, in their order.
 
         More than one only if something was reserved before the number of shares has changed.
         """
-        own = share_of(self.tree, shares)
-        moves = {own: _still(owner, own, self.at) | _named("more", self.spent)}
+        own = share_of(self.tree, one.shares)
+        moves = {own: _still(one, own, self.at) | _named("more", self.spent)}
         moves[own]["since"] = self.since
         for prefix, reservation in (("less", self.released), ("held", self.held)):
-            if reservation is not None and owner in reservation.owners:
-                taken = reservation.share_of(owner)
+            if reservation is not None and reservation.names(one.owner, one.made):
+                taken = reservation.share_of(one.owner)
                 number = own if taken is None else taken
-                moves.setdefault(number, _still(owner, number, self.at))
+                moves.setdefault(number, _still(one, number, self.at))
                 moves[number] |= _named(prefix, reservation.amounts)
         return [moves[number] for number in sorted(moves)]
 
 
-def _still(owner: str, share: int, at: int) -> dict[str, Any]:
+def _still(one: Applying, share: int, at: int) -> dict[str, Any]:
     """Return the parameters of a statement that changes nothing in a share."""
-    given: dict[str, Any] = {"of_owner": owner, "of_share": share, "at": at, "since": at}
+    of = {"of_owner": one.owner, "of_share": share, "made": one.made}
+    given: dict[str, Any] = of | {"at": at, "since": at}
     for prefix in ("more", "less", "held"):
         given |= _named(prefix, NO_AMOUNTS)
     return given
@@ -156,7 +166,7 @@ def held_in(
     found = tuple(applying)
     owners = tuple(one.owner for one in found)
     shares = tuple(share_of(tree, one.shares) for one in found)
-    return Reservation(amounts, owners, calls, shares)
+    return Reservation(amounts, owners, calls, shares, tuple(one.made for one in found))
 
 
 def share_of(tree: str, shares: int) -> int:
@@ -175,8 +185,8 @@ def change_shares(
     if not change:
         return
     for one in applying:
-        first, *more = change.parameters(one.owner, one.shares)
-        if change.held is not None and one.owner in change.held.owners:
+        first, *more = change.parameters(one)
+        if change.holds_in(one):
             if more or one.owner in full:
                 yield from _fit_held(one, change)
             elif not (yield Query(RESERVE_IN_SHARE, first)):
@@ -199,20 +209,21 @@ def _fit_held(one: Applying, change: Change) -> Part[None]:
     locked = yield from locked_budget(one.owner, change.at)
     if locked is None:
         return
+    now = locked.applying
     held, less = (
-        NO_AMOUNTS if reservation is None else reservation.of(one.owner)
+        NO_AMOUNTS if reservation is None else reservation.of(now.owner, now.made)
         for reservation in (change.held, change.released)
     )
     wanted = Wanted(held.tokens, held.credits, 0, 0, held.steps)
     used = change.spent - less
     fits = locked.fits(wanted, used)
     if isinstance(fits, Bound):
-        now = locked.budget
-        now = replace(now, spent=now.spent + change.spent, reserved=now.reserved - less)
+        spent = locked.budget
+        spent = replace(spent, spent=spent.spent + change.spent, reserved=spent.reserved - less)
         if change.of_request:
-            raise now.exceeded(fits, change.at)
-        raise BudgetRefused(now, fits, first=locked.noticed < SPENT)
-    yield from moved_locked(*change.parameters(one.owner, locked.shares))
+            raise spent.exceeded(fits, change.at)
+        raise BudgetRefused(spent, fits, first=locked.noticed < SPENT)
+    yield from moved_locked(*change.parameters(now))
     yield from locked.grant(used + held)
 
 
@@ -248,6 +259,12 @@ class LockedBudget:
     noticed: int
     first_millis: int
     """Time spent in the first share."""
+    made: int
+
+    @property
+    def applying(self) -> Applying:
+        """The budget as executions spend from it now."""
+        return Applying(self.budget.owner, self.budget.resets_at, self.shares, self.made)
 
     def left(self, used: Amounts = NO_AMOUNTS) -> Bounds:
         """Return what is free once this is used, too; negative if more is used than there is."""
@@ -337,6 +354,7 @@ def locked_budget(owner: str, at: int) -> Part[LockedBudget | None]:
         found["refused"],
         found["noticed"],
         shares[0]["spent_millis"],
+        found["created_at"],
     )
 
 

@@ -164,6 +164,8 @@ RESERVING: Final = _moved(_own_share).where(
         _shares.granted_millis.is_(None),
         _shares.spent_millis + _new_millis < _shares.granted_millis,
     ),
+    select(budgets.c.created_at).where(budgets.c.owner == _shares.owner).scalar_subquery()
+    == bindparam("made", type_=BigInteger),
 )
 LEFT: Final = (
     _shares.owner,
@@ -171,7 +173,8 @@ LEFT: Final = (
 )
 
 RESERVE_IN_SHARE: Final = Statement(RESERVING.returning(*LEFT))
-"""The same with a reservation that must fit; no row: it does not, or a new period has begun.
+"""The same with a reservation that must fit; no row: it does not, a new period has begun, or the
+budget was made again.
 
 Returns the milliseconds left, None without a bound of them.
 """
