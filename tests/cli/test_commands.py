@@ -56,7 +56,7 @@ def test_a_server_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
         "pygments",
     }
     vendors |= {"mcp", "playwright", "numpy", "trafilatura", "psycopg", "genai_prices"}
-    vendors |= {"docstring_parser"}
+    vendors |= {"docstring_parser", "jsonschema_rs"}
     late = {f"outlast.rooms.{name}.routes" for name in ("console", "records", "runs", "tasks")}
     serve = ["outlast", "serve", "--port", "0", "--data-dir", str(tmp_path / "data")]
     command = [sys.executable, "-X", "importtime", "-m", *serve]

@@ -33,8 +33,11 @@ _LEFT_OUT: Final = (
     *("outlast.agents.models.bridge", "outlast.agents.embeddings.minilm"),
 )
 """Modules, and packages of modules, that do something when they are imported."""
-_LAZY: Final = ("alembic.command", "typer._adapters", "uvicorn.lifespan.off")
-"""What is imported only when it is needed, which is at each start."""
+_LAZY: Final = (
+    *("alembic.command", "typer._adapters", "uvicorn.lifespan.off"),
+    *("docstring_parser", "jsonschema_rs"),
+)
+"""What is imported only when it is needed, which is at many starts."""
 _OF_TESTS: Final = ("mcp.server.mcpserver", "mcp.server.streamable_http_manager", "mcp.server.sse")
 """What servers of tests are made of."""
 _STREAMS: Final = 3

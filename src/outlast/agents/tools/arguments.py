@@ -6,12 +6,14 @@ from the network or a file.
 
 from collections import OrderedDict
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import jsonschema_rs
 import orjson
 
 from outlast.model.error import InvalidArguments, ToolFailed
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 _KEPT: Final = 1024
 """Maximum compiled schemas; the least recently used is dropped first."""
@@ -50,7 +52,7 @@ class Arguments:
             param = ".".join(("parameters", *(str(key) for key in problem.instance_path)))
             raise InvalidArguments(f"{param}: {_short(problem.message)}", param=param)
 
-    def _validator(self, schema: dict[str, Any]) -> jsonschema_rs.Validator:
+    def _validator(self, schema: dict[str, Any]) -> "jsonschema_rs.Validator":
         key = orjson.dumps(schema)
         validator = self._validators.get(key)
         if validator is None:
@@ -61,11 +63,13 @@ class Arguments:
         return validator
 
 
-def compile_schema(schema: dict[str, Any]) -> jsonschema_rs.Validator:
+def compile_schema(schema: dict[str, Any]) -> "jsonschema_rs.Validator":
     """Compile a JSON Schema, draft 2020-12 if it names none.
 
     Raises InvalidSchema with the path.
     """
+    import jsonschema_rs  # 7 MiB, for those who have tools with schemas
+
     try:
         return jsonschema_rs.validator_for(schema, retriever=_refuse)
     except jsonschema_rs.ValidationError as error:
@@ -80,14 +84,14 @@ def invalid_arguments(problems: Any) -> str:
     return f"The arguments are not valid; correct them and call again:{lines}"
 
 
-def _compile_or_fail(schema: dict[str, Any]) -> jsonschema_rs.Validator:
+def _compile_or_fail(schema: dict[str, Any]) -> "jsonschema_rs.Validator":
     try:
         return compile_schema(schema)
     except InvalidSchema as error:
         raise ToolFailed(f"The tool's own JSON Schema is not valid: {error}") from error
 
 
-def _problem(error: jsonschema_rs.ValidationError) -> str:
+def _problem(error: "jsonschema_rs.ValidationError") -> str:
     where = ".".join(str(key) for key in error.instance_path)
     message = _short(error.message.partition("\n")[0])
     return f"{where}: {message}" if where else message
