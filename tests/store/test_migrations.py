@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine
 
 from outlast.model.error import Misconfigured
 from outlast.store import migrations
@@ -50,7 +50,8 @@ def test_a_migrated_file_has_exactly_the_schema_of_the_tables(tmp_path: Path) ->
     migrations.migrate_sqlite(fresh)
     assert migrations.sqlite_version(fresh) == HEAD
     assert schema_of(migrated) == schema_of(fresh)
-    with create_engine(f"sqlite:///{migrated}").connect() as connection:
+    engine = create_engine(f"sqlite:///{migrated}", poolclass=NullPool)
+    with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_name": _is_ours})
         assert compare_metadata(context, metadata) == []
 
