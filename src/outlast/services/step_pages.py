@@ -3,11 +3,11 @@
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import CheckpointNotFound
 from outlast.model.workspace import Principal, Scope
-from outlast.store.executions.places import LAST_STEP, NewestSteps, Place, Stretch
+from outlast.store.executions.places import LAST_STEP, NewestSteps, Place, StepSums, Stretch
 from outlast.store.page import Page
 from outlast.store.store import Store
 
-__all__ = ["LAST_STEP", "NewestSteps", "Page", "Place", "StepPages", "Stretch"]
+__all__ = ["LAST_STEP", "NewestSteps", "Page", "Place", "StepPages", "StepSums", "Stretch"]
 
 
 class StepPages:
@@ -70,3 +70,8 @@ class StepPages:
         """Return how many steps before this one are not superseded. Raises MissingScope."""
         principal.require(Scope.EXECUTIONS_READ)
         return await self._store.steps_before(principal.workspace_id, execution_id, number)
+
+    async def sums_behind(self, principal: Principal, execution_id: str, number: int) -> StepSums:
+        """Return the sums of the recorded steps behind this one that stand. Raises MissingScope."""
+        principal.require(Scope.EXECUTIONS_READ)
+        return await self._store.sums_behind(principal.workspace_id, execution_id, number)

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from outlast.model.agent import Effect
+from outlast.model.agent import Effect, Limits
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.memory import WrittenMemory
 from outlast.rooms.console.render.checkpoints import memory_behind
 from outlast.rooms.console.render.lines import differing
+from outlast.rooms.console.routes import checkpoints as routes
 from tests.support.api import Api, MakeApi
 from tests.support.console import Reader, signed_in
 from tests.support.databases import SQLITE
-from tests.support.models import FakeModel, by_turn
+from tests.support.models import FakeModel, Reply, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
@@ -78,6 +79,37 @@ async def test_the_preview_says_what_is_taken_back_what_it_cost_and_what_stays(
     assert "What is not taken back" not in behind_refund
     at_the_end = await reader.page(f"/console/executions/{run}/checkpoints?behind=5", follow=True)
     assert "No step: it goes on from where it stands." in at_the_end
+
+
+async def test_the_preview_of_many_steps_has_the_same_sums_and_looks_at_the_first_alone(
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Reply] = [[f"{n}.", call(n, "look"), call(n + 100, "look")] for n in range(12)]
+    asks: Reply = ["I refund.", call(99, "refund"), call(98, "look")]
+    agent = spec(tool("look"), tool("refund", approval=True), limits=Limits(max_steps=200))
+    tools = FakeTools(look=lambda _: "here", refund=lambda _: "paid")
+    api = await make_api(FakeModel(by_turn(*looks, asks, ["Refunded."])), agent=agent, tools=tools)
+    run = await api.started()
+    await api.rested(run)
+    reader = await signed_in(api)
+    await api.core.services.executions.pause(api.caller, run)
+    await rolled_back(reader, run, 20)
+    await api.rested(run)
+    for step in (1, 2, 3, 7, 19, 20):
+        here, pages = f"/console/executions/{run}/checkpoints?behind={step}", []
+        for most in (400, 4):
+            monkeypatch.setattr(routes, "_LOOKED_AT", most)
+            pages.append(text_of(await reader.page(here, follow=True)))
+        whole, bounded = (re.search(r"What is taken back.*? person\.", one) for one in pages)
+        assert whole is not None
+        assert bounded is not None
+        assert whole[0] == bounded[0]
+        assert re.search(r"\d\d steps \(\d\d? tool calls\)", whole[0])
+        assert "They have cost0 tokens" not in whole[0]
+        assert "refund will no longer wait for a person." in whole[0]
+        assert "not looked at one by one" not in pages[0]
+        assert "later tool calls were not looked at one by one" in pages[1]
+        assert "And" not in pages[1]
 
 
 async def test_a_roll_back_supersedes_what_the_preview_said(make_api: MakeApi) -> None:

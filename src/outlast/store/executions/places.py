@@ -9,18 +9,20 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, literal_column, select
+from sqlalchemy import BigInteger, and_, bindparam, case, cast, func, literal_column, select
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.error import ExecutionNotFound
 from outlast.model.event import START, Cursor, ModelFinished, ToolFinished
 from outlast.model.execution import Execution
+from outlast.store.charges import charges
 from outlast.store.driver import Part, Query, Row, Statement, Transaction, TransactionResult
 from outlast.store.executions.rows import execution_of
 from outlast.store.executions.statements import EXECUTION, OWNED
 from outlast.store.executions.tables import events, steps
 
 _STEP: Final = re.compile(r'"step":(\d+)')
+_WHOLE: Final = BigInteger()
 _BEGINNING: Final = 40
 """Characters of an event that have the number of its step, which is its first field."""
 LAST_STEP: Final = 2**53
@@ -63,6 +65,21 @@ COUNT_STEPS_BEFORE: Final = Statement(
         steps.c.superseded.is_(literal_column("false")),
     )
 )
+_charge: Final = and_(charges.c.execution_id == steps.c.execution_id, charges.c.id == steps.c.id)
+SUM_STEPS_BEHIND: Final = Statement(
+    select(
+        func.count(),
+        func.count(case((steps.c.kind == literal_column("'tool'"), 1))),
+        cast(func.coalesce(func.sum(charges.c.input_tokens + charges.c.output_tokens), 0), _WHOLE),
+        cast(func.coalesce(func.sum(charges.c.credits), 0), _WHOLE),
+    )
+    .select_from(steps.outerjoin(charges, _charge))
+    .where(
+        steps.c.execution_id == OWNED,
+        steps.c.number > bindparam("number"),
+        steps.c.superseded.is_(literal_column("false")),
+    )
+)
 LAST_ENTRY: Final = Statement(
     select(events.c.segment, events.c.seq)
     .where(events.c.execution_id == OWNED)
@@ -95,6 +112,16 @@ class Place:
     cursor: Cursor = START
     at: int = 0
     """When the entry before it was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepSums:
+    """How many steps, how many of them are tool calls, and what all of them have cost."""
+
+    steps: int
+    calls: int
+    tokens: int
+    credits: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +176,13 @@ def count_steps_before(workspace_id: str, execution_id: str, number: int) -> Tra
     of = {"id": execution_id, "workspace": workspace_id, "number": number}
     ((count,),) = yield Query(COUNT_STEPS_BEFORE, of)
     return TransactionResult(count)
+
+
+def sum_steps_behind(workspace_id: str, execution_id: str, number: int) -> Transaction[StepSums]:
+    """Add up the recorded steps behind this one that stand."""
+    of = {"id": execution_id, "workspace": workspace_id, "number": number}
+    (sums,) = yield Query(SUM_STEPS_BEHIND, of)
+    return TransactionResult(StepSums(*sums))
 
 
 def _place_before(of: dict[str, Any], number: int) -> Part[Place]:

@@ -31,10 +31,12 @@ from outlast.store.executions.lists import (
 from outlast.store.executions.log import reaches, read_log, read_page
 from outlast.store.executions.places import (
     NewestSteps,
+    StepSums,
     Stretch,
     count_steps_before,
     read_newest_steps,
     read_stretch,
+    sum_steps_behind,
 )
 from outlast.store.executions.read import (
     read_details,
@@ -299,6 +301,10 @@ class ExecutionStore:
         return await self._driver.read(
             lambda: read_stretch(workspace_id, execution_id, first, last), snapshot=True
         )
+
+    async def sums_behind(self, workspace_id: str, execution_id: str, number: int) -> StepSums:
+        """Return the sums of the recorded steps behind this one that stand."""
+        return await self._driver.read(lambda: sum_steps_behind(workspace_id, execution_id, number))
 
     async def steps_before(self, workspace_id: str, execution_id: str, number: int) -> int:
         """Return how many steps before this one are not superseded."""

@@ -1,7 +1,7 @@
 """View models of checkpoints: the list, what a roll-back takes back, the difference of two."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from outlast.model.agent import Effect, ToolSpec
@@ -11,6 +11,7 @@ from outlast.rooms.console.render.lines import Line, differing, json_lines
 from outlast.rooms.console.render.steps import Step
 from outlast.rooms.console.render.transcript import Transcript
 from outlast.rooms.console.render.words import compact, first_line, pretty, shortened
+from outlast.services.step_pages import StepSums
 
 _MOST_CALLS: Final = 50
 _MOST_STEPS: Final = 100
@@ -44,6 +45,8 @@ class Preview:
     children: Sequence[Step]
     waiting: Sequence[str]
     """Names of calls that wait for a person."""
+    unseen: int = 0
+    """Calls behind those that were looked at one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +94,57 @@ def preview(point: Checkpoint, read: Transcript, tools: Mapping[str, ToolSpec]) 
     """Return what a roll-back to this checkpoint takes back."""
     taken = [one for one in read.ordered if not one.superseded and not point.covers(one.number)]
     calls = [one for one in taken if one.is_tool]
-    models = [one.model for one in taken if one.model is not None]
-    results = [one.result for one in calls if one.result is not None]
     lasting = [one for one in calls if one.has_run and not one.child and _lasts(one, tools)]
     asks = [one.open_ask for one in calls]
     return Preview(
         len(taken),
         len(calls),
-        sum(model.usage.total_tokens for model in models),
-        sum(model.charged for model in models) + sum(result.credits for result in results),
+        sum(_tokens(one) for one in taken),
+        sum(_credits(one) for one in taken),
         lasting[:_MOST_CALLS],
         max(0, len(lasting) - _MOST_CALLS),
         [one for one in calls if one.child],
         [ask.request.name for ask in asks if ask is not None],
     )
+
+
+def preview_of_many(
+    point: Checkpoint,
+    first: Transcript,
+    newest: Transcript,
+    sums: StepSums,
+    tools: Mapping[str, ToolSpec],
+) -> Preview:
+    """Return the same from the sums of all steps behind the checkpoint's and two transcripts.
+
+    `first` has the first steps from the checkpoint on, which are looked at one by one; `newest`
+    those that are not recorded yet.
+    """
+    looked_at = preview(point, first, tools)
+    taken = [one for one in first.ordered if not one.superseded and not point.covers(one.number)]
+    late = [one for one in taken if one.number <= point.step and one.is_recorded]
+    seen = [one for one in taken if one.number > point.step and one.is_recorded and one.is_tool]
+    standing = (one for one in newest.ordered if not one.superseded)
+    is_open = [one for one in standing if not one.is_recorded and not point.covers(one.number)]
+    asks = [one.open_ask for one in is_open]
+    return replace(
+        looked_at,
+        steps=sums.steps + len(late) + len(is_open),
+        calls=sums.calls + sum(one.is_tool for one in (*late, *is_open)),
+        tokens=sums.tokens + sum(_tokens(one) for one in late),
+        credits=sums.credits + sum(_credits(one) for one in late),
+        waiting=[ask.request.name for ask in asks if ask is not None],
+        unseen=sums.calls - len(seen),
+    )
+
+
+def _tokens(step: Step) -> int:
+    return 0 if step.model is None else step.model.usage.total_tokens
+
+
+def _credits(step: Step) -> int:
+    of_result = 0 if step.result is None else step.result.credits
+    return of_result if step.model is None else step.model.charged
 
 
 def memory_behind(point: Checkpoint, found: Iterable[Checkpoint]) -> list[WrittenMemory]:

@@ -15,10 +15,12 @@ from outlast.model.whole_number import number_of
 from outlast.model.workspace import Scope
 from outlast.rooms.console.render.checkpoints import (
     Point,
+    Preview,
     compared,
     memory_behind,
     points,
     preview,
+    preview_of_many,
 )
 from outlast.rooms.console.render.commands import commands
 from outlast.rooms.console.render.frame import ROOT
@@ -28,13 +30,20 @@ from outlast.rooms.console.render.transcript import Transcript
 from outlast.rooms.console.routes.endpoints import page_at
 from outlast.rooms.console.routes.forms import form_of
 from outlast.rooms.console.routes.tools import tools_of
-from outlast.rooms.console.routes.transcripts import steps_between, steps_since, transcript_of
+from outlast.rooms.console.routes.transcripts import (
+    newest_of,
+    steps_between,
+    steps_since,
+    transcript_of,
+)
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionView
 from outlast.services.step_pages import Page
 
 _ROWS: Final = 100
 _DIGITS: Final = 9
+_LOOKED_AT: Final = 400
+"""Steps behind a checkpoint that a preview looks at one by one; of more it has the sums."""
 _OF_ALL: Final = {"first", "second"}
 """What needs all checkpoints."""
 _READ: Final = Scope.EXECUTIONS_READ
@@ -124,7 +133,7 @@ async def roll_back(call: Call, services: Services) -> Response:
 async def _previewed(
     call: Call, services: Services, *, problem: str = "", status: int = 200
 ) -> Response:
-    view, read, point = await _point(call, services)
+    view, point, lost, end = await _lost(call, services)
     execution, checkpoint_id = view.execution, point.checkpoint.id
     whole: Sequence[Checkpoint] = ()
     if execution.memory_stores:
@@ -139,9 +148,9 @@ async def _previewed(
         agent=view.agent,
         now=services.clock.now(),
         point=point,
-        seen=_seen(execution, read.cursor),
+        seen=_seen(execution, end),
         memory=memory_behind(point.checkpoint, whole),
-        lost=preview(point.checkpoint, read, await tools_of(services, execution)),
+        lost=lost,
         code=commands(call, ["roll_back"], execution=execution.id, checkpoint=checkpoint_id),
         changes=changes,
         cut=cut,
@@ -161,8 +170,8 @@ def _has_states(execution: Execution) -> bool:
     return execution.is_client_driven or bool(execution.state)
 
 
-async def _point(call: Call, services: Services) -> tuple[ExecutionView, Transcript, Point]:
-    """Return the execution, its steps from this checkpoint on, and the checkpoint.
+async def _lost(call: Call, services: Services) -> tuple[ExecutionView, Point, Preview, Cursor]:
+    """Return the execution, this checkpoint, what lies behind it, and the log's end.
 
     Raises CheckpointNotFound, ExecutionNotFound.
     """
@@ -174,10 +183,19 @@ async def _point(call: Call, services: Services) -> tuple[ExecutionView, Transcr
         of_id = (one for one in found if one.checkpoint.id == wanted)
         if (point := next(of_id, None)) is None:
             raise CheckpointNotFound
-        return view, read, point
+        tools = await tools_of(services, view.execution)
+        return view, point, preview(point.checkpoint, read, tools), read.cursor
     known = await services.step_pages.checkpoint(call.principal, execution.id, wanted)
-    read = await steps_since(call, services, execution, min((known.step, *known.missing)))
-    return view, read, points([known], {}, read)[0]
+    tools, first = await tools_of(services, execution), min((known.step, *known.missing))
+    sums = await services.step_pages.sums_behind(call.principal, execution.id, known.step)
+    if sums.steps <= _LOOKED_AT:
+        read = newest = await steps_since(call, services, execution, first)
+        lost = preview(known, read, tools)
+    else:
+        read = await steps_between(call, services, execution, first, known.step + _LOOKED_AT)
+        newest = await newest_of(call, services, execution)
+        lost = preview_of_many(known, read, newest, sums, tools)
+    return view, points([known], {}, read)[0], lost, newest.cursor
 
 
 async def _found(call: Call, services: Services) -> tuple[ExecutionView, Transcript, list[Point]]:
