@@ -165,12 +165,14 @@ class Reservation:
 
     def names(self, owner: str, made: int) -> bool:
         """Return whether it is in one owner's budget, which was made at this moment."""
-        known = dict(zip(self.owners, self.made, strict=False)).get(owner, 0)
-        return owner in self.owners and known in (0, made)
+        if owner not in self.owners:
+            return False
+        return not self.made or self.made[self.owners.index(owner)] in (0, made)
 
     def share_of(self, owner: str) -> int | None:
         """Return the share that it was taken from; None: not in this budget, or unknown."""
-        return dict(zip(self.owners, self.shares, strict=False)).get(owner)
+        known = self.shares and owner in self.owners
+        return self.shares[self.owners.index(owner)] if known else None
 
     def as_json(self) -> dict[str, Any]:
         """Return it as stored."""

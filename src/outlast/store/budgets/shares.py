@@ -148,15 +148,23 @@ class Change:
 
 def _still(one: Applying, share: int, at: int) -> dict[str, Any]:
     """Return the parameters of a statement that changes nothing in a share."""
-    of = {"of_owner": one.owner, "of_share": share, "made": one.made}
-    given: dict[str, Any] = of | {"at": at, "since": at}
-    for prefix in ("more", "less", "held"):
-        given |= _named(prefix, NO_AMOUNTS)
-    return given
+    of = {"of_owner": one.owner, "of_share": share, "made": one.made, "at": at, "since": at}
+    return _NO_CHANGE | of
 
 
 def _named(prefix: str, amounts: Amounts) -> dict[str, int]:
-    return {f"{prefix}_{name}": getattr(amounts, name) for name in AMOUNTS}
+    return {
+        f"{prefix}_tokens": amounts.tokens,
+        f"{prefix}_credits": amounts.credits,
+        f"{prefix}_steps": amounts.steps,
+    }
+
+
+_NO_CHANGE: Final[dict[str, Any]] = {
+    name: amount
+    for prefix in ("more", "less", "held")
+    for name, amount in _named(prefix, NO_AMOUNTS).items()
+}
 
 
 def held_in(
