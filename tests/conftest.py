@@ -4,6 +4,7 @@ A test that takes `database`, itself or by a fixture, runs once on each kind of 
 `--database` asks for, or on those that its marker `only` names. `postgres` is the server itself.
 """
 
+import functools
 import gc
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,6 +15,7 @@ from typing import Any, Final
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from starlette import routing
 
 from outlast import logs
 from tests.support import durations
@@ -30,6 +32,9 @@ _LOGS: Final[list[Any]] = [
     structlog.processors.add_log_level,
     structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
 ]
+
+# Each test that needs an application makes one, with the same hundred paths.
+routing.compile_path = functools.cache(routing.compile_path)
 
 # A machine that is busy with other tests makes examples slowly; that says nothing of the code.
 settings.register_profile(
@@ -146,7 +151,7 @@ def _postgres(request: pytest.FixtureRequest) -> Callable[[], Databases]:
     return started
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """The event loop that the server uses."""
     return "asyncio", {"use_uvloop": True}

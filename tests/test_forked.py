@@ -81,7 +81,7 @@ def run(folder: Path, *options: str) -> tuple[int, str]:
         capture_output=True,
         text=True,
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         timeout=300,
     )
     return done.returncode, done.stdout + done.stderr

@@ -4,18 +4,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from tests.support.disks import small_disk
 
 EIO_SOURCE: Final = Path(__file__).parent / "eio.c"
-
-
-@pytest.fixture(scope="package")
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": True}
 
 
 @pytest.fixture(name="small_disk")

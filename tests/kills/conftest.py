@@ -13,11 +13,6 @@ from tests.support.provider import FakeProvider
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": True}
-
-
-@pytest.fixture(scope="module")
 async def deployment(
     anyio_backend: Any,
     module_database: Database,

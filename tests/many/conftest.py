@@ -10,11 +10,6 @@ from tests.support.postgres import Cluster
 
 
 @pytest.fixture(scope="package")
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": True}
-
-
-@pytest.fixture(scope="package")
 def postgres() -> Iterator[Cluster]:
     with durable_cluster() as cluster:
         yield cluster

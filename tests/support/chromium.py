@@ -17,7 +17,13 @@ SHOTS: Final = os.environ.get("OUTLAST_SCREENSHOTS", "")
 """A folder to keep pictures of every screen in, for people to look at."""
 PICTURES: Final = os.environ.get("OUTLAST_PICTURES", "")
 """The folder of the documents' pictures, which `make pictures` takes anew."""
-_FLAGS: Final = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic")
+_FLAGS: Final = (
+    *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"),
+    *("--disable-site-isolation-trials", "--renderer-process-limit=1"),
+)
+"""The last two: all pages are of one server, and each further process takes its time."""
+_AXE: Final = Axe().axe_script
+_RUN_AXE: Final = "(options) => axe.run(document, options)"
 _LISTEN: Final = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
@@ -33,9 +39,27 @@ _NETWORK: Final = (
 _CLOSE: Final = "document.querySelectorAll('details').forEach((one) => { one.open = false })"
 
 
+_kept: list[Browser] = []
+"""The one that serves every call of `chromium`, if there is one."""
+
+
+@asynccontextmanager
+async def kept_chromium() -> AsyncIterator[None]:
+    """Meanwhile `chromium` gives the same one to all; in one event loop."""
+    async with chromium() as browser:
+        _kept.append(browser)
+        try:
+            yield
+        finally:
+            _kept.remove(browser)
+
+
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
     """The machine's Chromium; skips where it has none."""
+    if _kept:
+        yield _kept[0]
+        return
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("Chromium is not installed")
@@ -72,7 +96,7 @@ class Visit:
 @asynccontextmanager
 async def visit(browser: Browser, url: str, **options: Any) -> AsyncIterator[Visit]:
     """A new page without cookies; at its end it must have done nothing that it must not."""
-    context = await browser.new_context(**options)
+    context = await browser.new_context(reduced_motion="reduce", **options)
     await context.add_init_script(_LISTEN)
     page = await context.new_page()
     page.set_default_timeout(BOUND * 1000)
@@ -118,9 +142,11 @@ async def examine_here(at: Visit, name: str, *, axe: bool = True) -> None:
 
 async def _accessible(at: Visit, name: str) -> None:
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-    found = await Axe().run(at.page, options={"runOnly": {"type": "tag", "values": tags}})
+    if await at.page.evaluate("typeof axe") == "undefined":
+        await at.page.evaluate(_AXE)
+    options = {"runOnly": {"type": "tag", "values": tags}, "resultTypes": ["violations"]}
+    found = await at.page.evaluate(_RUN_AXE, options)
     wrong = [
-        (one["id"], [node["html"][:160] for node in one["nodes"]])
-        for one in found.response["violations"]
+        (one["id"], [node["html"][:160] for node in one["nodes"]]) for one in found["violations"]
     ]
     assert wrong == [], f"{name}: {wrong}"

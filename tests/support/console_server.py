@@ -1,10 +1,9 @@
 """A server whose agents do what a console has to show, by what they are given to do."""
 
-import asyncio
 from typing import Final
 
 from tests.support.processes import ServerProcess
-from tests.support.waiting import between_looks
+from tests.support.waiting import until_found
 
 WORDS: Final = " ".join(f"word{n}" for n in range(120))
 LONG: Final = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 2
@@ -107,6 +106,9 @@ async def conversation_of(server: ServerProcess, run: str) -> str:
 
 
 async def reaches(server: ServerProcess, run: str, status: str) -> None:
-    async with asyncio.timeout(60):
-        while (await server.execution(run))["status"] != status:
-            await between_looks()
+    """Return once the execution has the status."""
+
+    async def has() -> bool:
+        return bool((await server.execution(run))["status"] == status)
+
+    await until_found(has)

@@ -20,10 +20,11 @@ from outlast.store.driver import Driver, Query, TransactionResult
 from outlast.store.migrations import migrate_sqlite
 from outlast.store.sqlite import SqliteDriver
 from outlast.testing import core_on
+from tests.support import kinds
 from tests.support.postgres import Databases
 
-SQLITE, POSTGRESQL = "sqlite", "postgresql"
-KINDS: Final = (SQLITE, POSTGRESQL)
+SQLITE, POSTGRESQL = kinds.SQLITE, kinds.POSTGRESQL
+KINDS: Final = kinds.KINDS
 Enqueue = Callable[[Execution], Query | None]
 """What a test writes for an execution that may run, where that is a table's matter."""
 

@@ -8,7 +8,7 @@ is left at the end with a long module while the others have nothing to do.
 
 from typing import Final
 
-from tests.support.databases import KINDS
+from tests.support.kinds import KINDS
 
 TOGETHER: Final = "tests/many/"
 BY_DATABASE: Final = "tests/kills/"

@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.chromium import kept_chromium
 from tests.support.console_server import AGENTS, SCRIPT
 from tests.support.processes import CountingToolServer, ServerProcess
 
@@ -22,3 +24,11 @@ async def server(tmp_path: Path, tools: CountingToolServer) -> AsyncIterator[Ser
     agents = AGENTS.replace("script.yaml", str(script)).replace("TOOLS", tools.url)
     async with ServerProcess(tmp_path, agents) as serving:
         yield serving
+
+
+@pytest.fixture(scope="module")
+async def one_chromium(anyio_backend: Any) -> AsyncIterator[None]:
+    """The same Chromium for all tests of a module; each has windows and cookies of its own."""
+    del anyio_backend  # its event loop is the module's too
+    async with kept_chromium():
+        yield

@@ -10,7 +10,7 @@ from tests.support.console_server import reaches, url_of
 from tests.support.processes import CountingToolServer, ServerProcess
 from tests.support.waiting import BOUND
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_chromium")]
 expect.set_options(timeout=BOUND * 1000)
 
 

@@ -9,7 +9,7 @@ from tests.support.console_server import LONG, approval_of, conversation_of, rea
 from tests.support.long_cases import WHOLE
 from tests.support.processes import ServerProcess
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_chromium")]
 
 SIZES: Final[list[tuple[Literal["light", "dark"], int]]] = [
     ("light", 1280),
