@@ -165,7 +165,9 @@ async def test_every_screen_is_accessible_and_fits(server: ServerProcess, half: 
     async with chromium() as browser, visit(browser, url_of(server)) as at:
         if half:
             await examine(at, "sign-in", "/console/sign-in")
-        await sign_in(at, "/console/executions")
+        await sign_in(at, "/console/system")
+        await at.page.get_by_role("button", name="Examine now").click()
+        await at.page.get_by_role("button", name="Examine again").wait_for()
         for name, path in screens[half::2]:
             await examine(at, name, path)
 

@@ -9,6 +9,8 @@ import pytest
 from outlast.model.agent import Limits
 from outlast.rooms.console.render.checkpoints import preview
 from outlast.rooms.console.render.transcript import Transcript
+from outlast.rooms.console.render.words import credits as written
+from outlast.rooms.console.routes import checkpoints as routes
 from tests.support.api import Api, MakeApi
 from tests.support.console import Reader, signed_in
 from tests.support.databases import SQLITE
@@ -140,8 +142,9 @@ async def test_a_live_page_of_the_newest_steps_goes_on_and_counts_all(make_api: 
 
 
 async def test_pages_of_checkpoints_have_each_once_with_what_its_step_was(
-    make_api: MakeApi,
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(routes, "_LOOKED_AT", 30)  # steps; of more the database has the sums
     api = await api_of(make_api, ["Found."])
     run = await api.started()
     await api.rested(run)
@@ -173,7 +176,8 @@ async def test_pages_of_checkpoints_have_each_once_with_what_its_step_was(
             assert "no way back to it" in page
         else:
             assert f"{lost.steps} steps ({lost.calls} tool calls)." in page
-            assert f"They have cost{lost.tokens:,} tokens" in page
+            assert f"They have cost{lost.tokens:,} tokens, {written(lost.credits)} cr" in page
+            assert ("not looked at one by one" in page) == (lost.steps > 40)
 
 
 @pytest.mark.only(SQLITE)

@@ -3,32 +3,39 @@
 
 const COMING_BACK_MILLIS = 300000; // A server that has not come back by then is only missed.
 const LONGEST_DELAY = 4000; // Between two tries to connect again, in milliseconds.
+const CATCHING_UP_MILLIS = 2000; // What a new connection brings by then was written before it.
 const GONE = [400, 401, 403, 404, 410]; // What tries again would only meet again.
 const WAITING = ["suspended", "paused"]; // What waits for a person or a client writes nothing.
 
+const segmentOf = (/** @type {string} */ cursor) => Number.parseInt(cursor, 10) || 0;
+
 /** How a stream stands, from what has happened to it; it knows neither clock nor page. */
 export class Standing {
-  /** @param {number} takeover Milliseconds in which a lost worker's work goes on; 0: at once. */
-  constructor(takeover = 0) {
+  /** @param {number} takeover Milliseconds in which a lost worker's work goes on; 0: at once. @param {string} cursor */
+  constructor(takeover = 0, cursor = "") {
     this.takeover = takeover;
+    this.segment = segmentOf(cursor); // A worker that takes over begins a new one.
+    this.openedAt = 0;
     this.is = "connecting";
     this.left = -Infinity; // When the server said that it leaves; it is forgotten once one answers.
     this.lost = -Infinity; // When the connection was cut without a word.
     this.frozen = false;
   }
 
-  /** A server answers. */
-  opened() {
+  /** A server answers. @param {number} now */
+  opened(now) {
     if (this.is === "ended") return;
     if (this.left > -Infinity) this.lost = -Infinity;
     this.is = "open";
     this.left = -Infinity;
+    this.openedAt = now;
   }
 
-  /** Something has happened to the execution, so a worker has it. */
-  moved() {
-    this.opened();
-    this.lost = -Infinity;
+  /** The log has come to a cursor: if that is new, a worker has the execution. @param {string} cursor @param {number} now */
+  moved(cursor, now) {
+    const segment = segmentOf(cursor);
+    if (segment > this.segment || now - this.openedAt >= CATCHING_UP_MILLIS) this.lost = -Infinity;
+    this.segment = segment;
   }
 
   /** The server says that it leaves. @param {number} now */
@@ -66,7 +73,7 @@ export class Standing {
 /** @param {HTMLElement} state */
 function live(state) {
   const stream = document.getElementById("stream");
-  const standing = new Standing(Number(state.dataset.takeover ?? 0));
+  const standing = new Standing(Number(state.dataset.takeover ?? 0), state.title.replace("Behind ", ""));
   const at = (/** @type {Event} */ event) => /** @type {any} */ (event).detail ?? {};
 
   function show() {
@@ -135,7 +142,7 @@ function live(state) {
   });
   document.addEventListener("htmx:sse:after:connection", (event) => {
     if (at(event).connection?.status !== 200) location.reload(); // Its session has ended.
-    standing.opened();
+    standing.opened(performance.now());
     show();
   });
   document.addEventListener("htmx:sse:error", (event) => {
@@ -149,7 +156,7 @@ function live(state) {
     const id = at(event).message?.id;
     if (id) {
       state.title = `Behind ${id}`;
-      standing.moved();
+      standing.moved(id, performance.now());
       show();
     }
     if (following && document.documentElement.scrollHeight > innerHeight && scrollY > 0) follow();
