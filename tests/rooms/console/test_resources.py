@@ -235,7 +235,7 @@ async def test_the_server_is_examined_on_request_alone_and_shows_no_secret(
         nonlocal begun
         begun += 1
         await go.wait()
-        yield Finding("port", Level.OK, "answers")
+        yield Finding("port", Level.OK, "answers on http://ann:other1@house:8321/v1")
         yield Finding("database", Level.FAIL, f"{url} refuses <hush>", "sk_hush is wrong")
         if begun > 1:
             raise Overloaded
@@ -255,7 +255,9 @@ async def test_the_server_is_examined_on_request_alone_and_shows_no_secret(
     rows = re.findall(r"<dt>(\w+)</dt><dd", page)[-2:]
     assert (begun, rows) == (1, ["database", "port"]), "once for both; what is wrong stands first"
     assert "••• refuses &lt;•••&gt;" in page
+    assert "answers on http://•••@house:8321/v1" in page
     assert "hush" not in page
+    assert "other1" not in page
     await reader.send("/console/system/examine")
     assert "The server cannot take this request now" in await reader.page("/console/system")
     assert "Examination" not in await others.page("/console/system")

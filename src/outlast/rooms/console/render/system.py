@@ -1,5 +1,6 @@
 """View models of the system screen: findings with a level, settings without secrets."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
@@ -10,6 +11,9 @@ from outlast.services.system import Examined, Seen
 from outlast.settings import Settings
 
 _ORDER: Final = (Level.FAIL, Level.WARN, Level.OK)
+_HIDDEN: Final = "•••"
+_LOGIN: Final = re.compile(r"://[^/\s@]+:[^/\s@]+@")
+"""User and password in a URL, such as a model's or an MCP server's."""
 _SECRET: Final = 4
 """Characters that a secret has at least; shorter ones are parts of words."""
 _WORK: Final = "Start one: outlast worker --agents FILE, or outlast serve."
@@ -77,12 +81,18 @@ def found_of(examined: Examined, settings: Settings) -> list[Finding]:
 
     def hidden(text: str) -> str:
         for secret in secrets:
-            text = text.replace(secret, "•••")
+            text = text.replace(secret, _HIDDEN)
         return text
+
+    def of_others(text: str) -> str:
+        return _LOGIN.sub(f"://{_HIDDEN}@", hidden(text))
 
     shown = [
         replace(
-            one, text=hidden(one.text), remedy=None if one.remedy is None else hidden(one.remedy)
+            one,
+            check=of_others(one.check),
+            text=of_others(one.text),
+            remedy=None if one.remedy is None else hidden(one.remedy),
         )
         for one in examined.findings
     ]
