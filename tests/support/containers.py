@@ -9,7 +9,13 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 TOOLS: Final = ("podman", "buildah", "mmdebstrap", "runc")
-MISSING: Final = [tool for tool in TOOLS if shutil.which(tool) is None]
+_NAMES: Final = (Path("/usr/lib/cni/dnsname"), Path("/usr/lib/podman/aardvark-dns"))
+"""Either of them lets containers reach each other by name: Debian's packages
+golang-github-containernetworking-plugin-dnsname and aardvark-dns."""
+MISSING: Final = [
+    *(tool for tool in TOOLS if shutil.which(tool) is None),
+    *(["names of containers"] if not any(one.exists() for one in _NAMES) else []),
+]
 BASE: Final = "localhost/outlast-test-base"
 IMAGE: Final = "localhost/outlast-test"
 PODMAN: Final = ("podman", "--runtime", "runc")
