@@ -178,14 +178,12 @@ async def test_only_the_agents_origins_are_loaded() -> None:
             assert other.paths.count("/image") == 0
 
 
-@pytest.mark.parametrize(
-    "url",
-    ["file:///etc/passwd", "chrome://version", "about:blank", "data:text/html,x", "http://", "x"],
-)
-async def test_only_pages_of_the_web_are_opened(url: str) -> None:
+async def test_only_pages_of_the_web_are_opened() -> None:
+    others = ("file:///etc/passwd", "chrome://version", "about:blank", "data:text/html,x")
     async with browsing() as browser:
-        with pytest.raises(ToolFailed, match="is not opened: a URL begins with http"):
-            await browser("navigate", url=url)
+        for url in (*others, "http://", "x"):
+            with pytest.raises(ToolFailed, match="is not opened: a URL begins with http"):
+                await browser("navigate", url=url)
 
 
 async def test_downloads_are_refused_and_dialogs_dismissed_and_tabs_followed() -> None:
