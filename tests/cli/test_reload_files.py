@@ -38,13 +38,21 @@ def test_a_module_that_the_agents_file_imports_is_imported_anew(command_line: Co
     folder = command_line.folder
     (folder / "looker.py").write_text(PYTHON)
     (folder / "look.yaml").write_text(LOOKS)
-    (folder / "sibling.py").write_text("ANSWER = 'before'\n")
+    _written(folder / "sibling.py", "ANSWER = 'before'\n", nanoseconds=10**9)
     server = command_line.serve("--reload", "--agents", "looker.py")
     client = server.client(command_line.key)
     assert run(client, "looker")["output"] == "before"
-    (folder / "sibling.py").write_text("ANSWER = 'behind'\n")
+    _written(folder / "sibling.py", "ANSWER = 'behind'\n", nanoseconds=10**9 + 1)
     server.process.err.until(r"agents\.reloaded")
     assert run(client, "looker")["output"] == "behind"
+
+
+def _written(file: Path, text: str, *, nanoseconds: int) -> None:
+    """Write a file with this time; Python's compiled files know it to the second, and its size."""
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    os.utime(new, ns=(nanoseconds, nanoseconds))
+    new.replace(file)
 
 
 async def test_only_the_project_s_own_files_count(tmp_path: Path) -> None:

@@ -150,6 +150,8 @@ class AgentsFile:
         """Read the file with its modules and check it; if that raises, the old modules stay."""
         importlib.invalidate_caches()
         kept = {name: sys.modules.pop(name) for name in self._own if name in sys.modules}
+        for module in kept.values():
+            _forget_compiled(module)
         try:
             loaded = read_agents(self._settings)
             found = check(loaded)
@@ -166,6 +168,14 @@ class AgentsFile:
         folder = _folder(self._settings.agents)
         found = {name: module for name, module in sys.modules.items() if name not in self._before}
         return frozenset(name for name, module in found.items() if _is_below(module, folder))
+
+
+def _forget_compiled(module: ModuleType) -> None:
+    """Delete the compiled file of a module, which knows its source by size and second only."""
+    cached = None if module.__spec__ is None else module.__spec__.cached
+    if cached is not None:
+        with suppress(OSError):
+            Path(cached).unlink()
 
 
 def _folder(agents: str) -> Path:
