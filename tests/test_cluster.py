@@ -23,6 +23,7 @@ sys.stdin.read()
 def written(url: str) -> None:
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS kept AS SELECT 1 AS number")
+        connection.execute("CREATE TABLE noted (id int GENERATED ALWAYS AS IDENTITY, word text)")
 
 
 def read(url: str) -> list[tuple[int]]:
@@ -72,3 +73,39 @@ def test_every_database_is_empty_and_its_own(postgres: Databases) -> None:
     for url in (first, second):
         postgres.drop(url)
     assert read(postgres.migrated(written)) == [(1,)]
+
+
+def test_a_database_is_given_out_again_without_what_was_written(postgres: Databases) -> None:
+    note = "INSERT INTO noted (word) VALUES ('a') RETURNING id, (SELECT count(*) FROM noted)"
+    first = postgres.migrated(written)
+    for _ in range(2):
+        with psycopg.connect(first) as connection:
+            assert connection.execute(note).fetchall() == [(1, 0)]
+        postgres.drop(first)
+        assert postgres.migrated(written) == first
+    postgres.drop(first)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM kept",
+        "UPDATE kept SET number = 2",
+        "ALTER TABLE noted ADD COLUMN more text",
+        "ALTER TABLE noted RENAME TO others",
+        "CREATE INDEX ON noted (word)",
+        "DROP TABLE noted",
+        "GRANT SELECT ON noted TO PUBLIC",
+        "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "ANALYZE kept",
+        "INSERT INTO noted (word) SELECT repeat('a', 100) FROM generate_series(1, 1000)",
+    ],
+)
+def test_a_database_that_was_changed_in_another_way_is_not(
+    postgres: Databases, change: str
+) -> None:
+    url = postgres.migrated(written)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(change.encode())
+    postgres.drop(url)
+    assert postgres.migrated(written) != url
