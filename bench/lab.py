@@ -116,11 +116,13 @@ class Lab:
         }
         if concurrency:
             env["OUTLAST_CONCURRENCY"] = str(concurrency)
-        agents = self._agents_file()
+        agents = self._agents_file(old=outlast != OUTLAST)
         arguments = [str(outlast), *command, "--agents", str(agents), "--port", str(port)]
         return Child(arguments, self.log("outlast"), port=port, env=env)
 
-    def _agents_file(self) -> Path:
+    def _agents_file(self, *, old: bool = False) -> Path:
+        """Write the agents; for an `old` version without those that call others."""
+
         def agent(name: str, model: str, effect: str = "", approval: str = "false") -> str:
             port = self.controlled.port
             tools = _TOOL.format(effect=effect, approval=approval, port=port) if effect else ""
@@ -129,7 +131,15 @@ class Lab:
         def calling(name: str, model: str, other: str) -> str:
             return _AGENT.format(name=name, model=model, tools=f", tools: [{{agent: {other}}}]")
 
-        path = self.room / "agents.yaml"
+        callers = (
+            calling("ten", "tools-10", "answer")
+            + calling("waits", "tool", "asks")
+            + calling("fans", "fan-10", "fan")
+            + calling("fan", "fan-1", "silent")
+            + calling("thousand", "fan-10", "hundred")
+            + calling("hundred", "fan-100", "moment")
+        )
+        path = self.room / ("old_agents.yaml" if old else "agents.yaml")
         path.write_text(
             "agents:\n"
             + agent("answer", "words-12")
@@ -143,12 +153,7 @@ class Lab:
             + agent("moment", "clock-1")
             + agent("clock", f"clock-{self.scale.words}-delay-100")
             + agent("silent", "silent")
-            + calling("ten", "tools-10", "answer")
-            + calling("waits", "tool", "asks")
-            + calling("fans", "fan-10", "fan")
-            + calling("fan", "fan-1", "silent")
-            + calling("thousand", "fan-10", "hundred")
-            + calling("hundred", "fan-100", "moment")
+            + ("" if old else callers)
         )
         return path
 

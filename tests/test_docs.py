@@ -209,8 +209,10 @@ EXAMPLES: Final = [
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder for a document's examples; what they import is forgotten at the end."""
+    for _, _, name in EXAMPLES:  # another test may have imported a module of that name
+        monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
     before = set(sys.modules)
-    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])  # another folder may have it too
     yield tmp_path
     for name in set(sys.modules) - before:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):

@@ -1,9 +1,11 @@
 """SIGTERM ends a process in bounded time even where C code keeps the interpreter's lock."""
 
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -132,6 +134,19 @@ def test_a_process_that_leaves_by_itself_is_left_alone() -> None:
     out, err = process.communicate(timeout=BOUND)  # the child lets go of nothing of ours
 
     assert (process.returncode, out, err) == (0, "handled\n", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_child_takes_little_memory_while_there_is_no_signal() -> None:
+    process = begun(leave="sys.exit(0)", seconds="1000")
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    memory = Path(f"/proc/{child}/smaps_rollup").read_text()
+    process.terminate()
+    process.communicate(timeout=BOUND)
+
+    found = re.search(r"^Rss: +(\d+) kB", memory, re.MULTILINE)
+    assert found is not None
+    assert int(found[1]) < 4096, "Python has more than twice that"
 
 
 @pytest.fixture

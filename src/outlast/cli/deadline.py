@@ -20,6 +20,12 @@ from typing import Final, TextIO
 import structlog
 
 _CHILD: Final = Path(__file__).with_name("deadline_child.py")
+_SHELL: Final = Path("/bin/sh")
+_UNTIL_SIGNAL: Final = 'trap "" INT TERM HUP; read -r line && exec "$@"'
+"""Waits for the first line in the pipe and becomes the child; ends where the pipe does.
+
+A shell that waits takes a twentieth of the memory that Python does, for as long as a server runs.
+"""
 
 logger = structlog.get_logger(__name__)
 
@@ -38,11 +44,14 @@ class Deadline:
             logger.warning("deadline.without_child", reason=str(error))
 
     def _start(self, seconds: float) -> None:
+        command = [sys.executable, "-I", "-S", str(_CHILD), str(os.getpid()), str(seconds)]
+        if _SHELL.exists():
+            command = [str(_SHELL), "-c", _UNTIL_SIGNAL, "sh", *command, "signalled"]
         end, self._pipe = os.pipe()
         os.set_blocking(self._pipe, False)  # a signal's handler writes to it
         try:
             self._child = subprocess.Popen(  # noqa: S603 - our own words, no shell
-                [sys.executable, "-I", "-S", str(_CHILD), str(os.getpid()), str(seconds)],
+                command,
                 stdin=end,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -1,8 +1,8 @@
 """The child of `deadline`: it waits for the server's signal, and ends a server that does not exit.
 
 Run by path with nothing but the standard library. Standard input is a pipe that the server writes
-to at each signal, and that ends with the server. Arguments: the server's process id, and the
-seconds it may take to leave.
+to at each signal, and that ends with the server. Arguments: the server's process id, the seconds it
+may take to leave, and `signalled` where the line of its first signal has been read.
 """
 
 import os
@@ -25,8 +25,8 @@ _BEGIN: Final = b"(most recent call first)"
 class Pipe:
     """The signals that the server writes of."""
 
-    def __init__(self) -> None:
-        self.signals = 0
+    def __init__(self, signals: int) -> None:
+        self.signals = signals
         self._tail = b""
 
     def wait(self, seconds: float | None) -> bool:
@@ -42,12 +42,12 @@ class Pipe:
         return bool(data)
 
 
-def main(server: int, seconds: float) -> None:
+def main(server: int, seconds: float, *, signalled: bool) -> None:
     """Return once the server has ended, by itself or by this process."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    pipe = Pipe()
-    if not pipe.wait(None):
+    pipe = Pipe(int(signalled))
+    if not signalled and not pipe.wait(None):
         return
     deadline, second = monotonic() + seconds, False
     while (left := deadline - monotonic()) > 0:
@@ -66,4 +66,4 @@ def main(server: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]))
+    main(int(sys.argv[1]), float(sys.argv[2]), signalled=sys.argv[3:] == ["signalled"])
