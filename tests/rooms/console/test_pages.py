@@ -26,6 +26,7 @@ VOLATILE: Final = (
     (r"\b([a-z]{2,7})_…[0-9a-z]{6}\b", r"\1_…ID"),
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d", "TIME"),
+    (r"\b\d{4}-\d\d-\d\d\b", "DAY"),
     (r"\b\d\d:\d\d:\d\d( UTC|\.\d{3})", "TIME"),
     (r'(data-now="|[?&;]at=)\d+', r"\1NOW"),
     (r'(name="seen" value="[\d-]+/)\d+', r"\1NOW"),
