@@ -154,6 +154,13 @@ async def test_a_purge_takes_many_images_in_pieces(
     assert len({*left}) > 2, left
 
 
+async def _blocked(database: Database) -> None:
+    """Return once a transaction waits for a lock."""
+    async with asyncio.timeout(BOUND):
+        while not database.rows(BLOCKED):
+            await between_looks()
+
+
 @pytest.mark.only(POSTGRESQL)
 async def test_a_deletion_waits_for_a_reference_that_is_being_written(
     make_engine: MakeEngine, database: Database
@@ -167,9 +174,7 @@ async def test_a_deletion_waits_for_a_reference_that_is_being_written(
             " DO UPDATE SET id = excluded.id WHERE 1 = 0"  # as another execution does
         )
         deletion = asyncio.create_task(server.executions.delete(server.caller, old.id))
-        async with asyncio.timeout(BOUND):
-            while not database.rows(BLOCKED):
-                await between_looks()
+        await _blocked(database)
         await other.execute(
             "INSERT INTO blob_refs SELECT 'exec_2', blob_id, workspace_id FROM blob_refs"
         )
@@ -189,9 +194,7 @@ async def test_a_reference_waits_for_a_deletion_of_the_bytes_and_brings_them_aga
     async with await psycopg.AsyncConnection.connect(database.url) as other:
         await other.execute("SELECT 1 FROM blobs FOR UPDATE")  # as a deletion of another process
         running = asyncio.create_task(server.run())
-        async with asyncio.timeout(BOUND):
-            while not database.rows(BLOCKED):
-                await between_looks()
+        await _blocked(database)
         await other.execute("DELETE FROM blob_refs")
         await other.execute("DELETE FROM blobs")
         await other.commit()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
@@ -15,24 +16,12 @@ Compiled: TypeAlias = tuple[str, dict[str, Any], InOrder, bool]
 _NAME: Final = re.compile(r":(\w+)")
 
 
-class _Texts(dict[Statement, Compiled]):
-    """Statements compiled so far; a lookup compiles one that is not among them."""
-
-    def __init__(self, compiled: Callable[[Statement], Compiled]) -> None:
-        self._compile = compiled
-
-    def __missing__(self, statement: Statement) -> Compiled:
-        found = self[statement] = self._compile(statement)
-        return found
-
-
 class Texts:
     """Statements compiled once; positional binding is cheaper than named."""
 
     def __init__(self) -> None:
         self._dialect = sqlite.dialect(paramstyle="named")
-        self._texts = _Texts(self._compiled)
-        self.of: Callable[[Statement], Compiled] = self._texts.__getitem__
+        self.of: Callable[[Statement], Compiled] = cache(self._compiled)
         """Returns a statement in SQLite's dialect."""
 
     def _compiled(self, statement: Statement) -> Compiled:
