@@ -124,6 +124,44 @@ async def test_input_that_a_budget_has_no_room_for_is_not_sent(make_engine: Make
     assert exact.execution.charged_tokens == 15
 
 
+class Wordless(FakeModel):
+    """Its last answer has a finish reason of its own."""
+
+    reason = "content_filter"
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        async for event in super().stream(request):
+            yield replace(event, finish_reason=self.reason) if isinstance(event, Answer) else event
+
+
+@pytest.mark.only(SQLITE)
+@pytest.mark.parametrize(
+    ("reason", "code"), [("content_filter", "model_rejected"), ("length", "limit_exceeded")]
+)
+async def test_an_answer_that_ended_before_its_first_word_fails_and_is_charged(
+    make_engine: MakeEngine, reason: str, code: str
+) -> None:
+    model = Wordless(by_turn([""]))
+    model.reason = reason
+    server = await make_engine(model)
+    view = await server.run()
+    assert view.execution.status is Status.FAILED
+    assert view.execution.error is not None
+    assert view.execution.error.code == code
+    assert view.execution.usage.total_tokens > 0
+
+
+@pytest.mark.only(SQLITE)
+@pytest.mark.parametrize("reason", ["content_filter", "length"])
+async def test_an_answer_that_ended_behind_some_words_is_kept(
+    make_engine: MakeEngine, reason: str
+) -> None:
+    model = Wordless(by_turn(["Half an answer"]))
+    model.reason = reason
+    view = await (await make_engine(model)).run()
+    assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Half an answer")
+
+
 class CutOff(FakeModel):
     """Its answer has as many tokens as it may have, its input fewer than estimated."""
 

@@ -44,6 +44,24 @@ async def test_a_head_of_64_kib_is_read_and_a_larger_one_is_431(api: Api) -> Non
                 assert (await wire.answer())[0] == 200
 
 
+async def test_http_1_0_gets_no_chunks_and_a_stream_ends_with_the_connection(
+    make_api: MakeApi,
+) -> None:
+    api = await make_api(FakeModel(by_turn(["Hello"])))
+    async with bounded_server(api) as server:
+        for content in (b'{"input": "Hi"}', b'{"input": "Hi", "stream": true}'):
+            head = server.request(
+                "/v1/agents/agent/execute", "POST", content_length=str(len(content))
+            ).replace(b"HTTP/1.1", b"HTTP/1.0")
+            async with await server.connect() as wire:
+                await wire.send(head + content)
+                async with asyncio.timeout(BOUND):
+                    fields, _, body = (await wire.reader.read()).partition(b"\r\n\r\n")
+            assert b"transfer-encoding" not in fields
+            assert body.startswith((b"{", b"id: 0-1\ndata: {"))
+            assert b"Hello" in body
+
+
 @pytest.mark.parametrize(
     "head",
     [

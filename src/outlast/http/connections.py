@@ -276,6 +276,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.is_reserved:
             self.app = self._bounded.refuse if self._bounded.full else self.config.loaded_app
         super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            _end_by_close(self.cycle)
         if self.is_reserved:
             self.cycle.keep_alive = False
         self._received = False
@@ -331,6 +333,21 @@ class BoundedProtocol(HttpToolsProtocol):
         seconds = self._bounds.body if self._buffered else self._bounds.idle
         self.deadline = self._now() + seconds
         self._bounded.waits(self)
+
+
+def _end_by_close(cycle: RequestResponseCycle) -> None:
+    """Let the connection's end be that of a response of unknown length (RFC 9112, 6.1 and 6.3).
+
+    HTTP/1.0 has no chunks, and uvicorn would send them.
+    """
+    send = cycle.send
+
+    async def send_plainly(message: Any) -> None:
+        cycle.expected_content_length += len(message.get("body", b""))
+        await send(message)
+
+    cycle.chunked_encoding = False
+    cycle.send = send_plainly  # type: ignore[method-assign]
 
 
 def _response(problem: Problem) -> bytes:

@@ -36,6 +36,8 @@ Piece: TypeAlias = TextPiece | ThinkingPiece | CallPiece
 Pieces: TypeAlias = tuple[Piece, ...]
 
 _DONE: Final = b"[DONE]"
+_CALLING: Final = frozenset({"tool_calls", "function_call", "tool_use"})
+"""Finish reasons of an answer that calls a tool."""
 _PLAIN: Final = frozenset({"content", "role"})
 """Fields of a delta that holds only text."""
 _MISTAKES: Final = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
@@ -74,6 +76,11 @@ class ChatAnswer:
         self.name = model
         self.done = False
         """Whether the provider has ended the answer."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the answer has a finish reason; only its usage may be missing."""
+        return self._finish is not None
 
     def feed(self, data: bytes) -> Pieces:
         """Add the data of one event. Raises ModelUnavailable if it is an error or no chunk.
@@ -115,7 +122,7 @@ class ChatAnswer:
             raise cut_short(self._model, reason)
         spoken = self._spoken.parts()
         if (
-            reason is None
+            (reason is None or reason.lower() in _CALLING)
             and not self._calls
             and not any(isinstance(part, Text) for part in spoken)
         ):

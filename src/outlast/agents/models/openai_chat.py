@@ -12,7 +12,7 @@ from outlast.agents.models.chat_answer import ChatAnswer
 from outlast.agents.models.chat_request import encode
 from outlast.agents.models.exchange import Exchange, Provider
 from outlast.agents.models.providers import secrets_of
-from outlast.agents.models.refusal import refusal
+from outlast.agents.models.refusal import refusal, scrub
 from outlast.agents.models.sse import EventData
 from outlast.agents.port import ModelEvent, ModelRequest
 from outlast.model.clock import Clock
@@ -60,6 +60,8 @@ class OpenAIChat:
                 raise await self._refusal(exchange)
             reader = _Reader(self._name, exchange, self._most)
             data = await reader.begin()
+            if data.lstrip()[:1] == b"<":
+                raise self._page(data)
             if data[:1] == b"{":
                 for piece in answer.feed_whole(await reader.whole(data)):
                     yield piece
@@ -69,18 +71,24 @@ class OpenAIChat:
                 for event in events.feed(data):
                     for piece in answer.feed(event):
                         yield piece
-                data = b"" if answer.done else await reader.read()
+                data = b"" if answer.done else await reader.following(answer)
             for event in events.finish():
                 for piece in answer.feed(event):
                     yield piece
             end = answer.answer(request)
-            satisfied = True
+            satisfied = not reader.broke_off
         finally:
             exchange.close(satisfied=satisfied)
         yield end
 
     async def close(self) -> None:
         """Do nothing: the catalogue closes the connections, which its models share."""
+
+    def _page(self, start: bytes) -> ModelUnavailable:
+        shown = scrub(start.decode("utf-8", "replace"), self._secrets)
+        return ModelUnavailable(
+            f"{self._name}: the provider answered with a web page; is its base URL right? {shown}"
+        )
 
     async def _refusal(self, exchange: Exchange) -> Exception:
         body = b""
@@ -99,13 +107,15 @@ class OpenAIChat:
 class _Reader:
     """Reads an answer's bytes up to the maximum."""
 
-    __slots__ = ("_exchange", "_most", "_name", "_size")
+    __slots__ = ("_exchange", "_most", "_name", "_size", "broke_off")
 
     def __init__(self, name: str, exchange: Exchange, most: int) -> None:
         self._name = name
         self._exchange = exchange
         self._most = most
         self._size = 0
+        self.broke_off = False
+        """Whether the connection broke off behind a finished answer."""
 
     async def begin(self) -> bytes:
         """Return the first bytes that are not all blank; without a BOM if JSON follows."""
@@ -125,6 +135,19 @@ class _Reader:
                 passing=False,
             )
         return data
+
+    async def following(self, answer: ChatAnswer) -> bytes:
+        """Return the next bytes; empty also if the answer is finished and then breaks off.
+
+        Some servers cut the connection in place of an end.
+        """
+        try:
+            return await self.read()
+        except ModelUnavailable as error:
+            self.broke_off = answer.is_finished and error.passing
+            if not self.broke_off:
+                raise
+            return b""
 
     async def whole(self, data: bytes) -> bytes:
         """Return these first bytes with all that follow."""

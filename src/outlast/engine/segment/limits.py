@@ -12,7 +12,7 @@ from outlast.engine.segment.call_costs import cost_of_calls
 from outlast.engine.segment.segment import Segment
 from outlast.model.agent import AgentSpec
 from outlast.model.amount import amount
-from outlast.model.error import BudgetExceeded, LimitExceeded, OutlastError
+from outlast.model.error import BudgetExceeded, LimitExceeded, ModelRejected, OutlastError
 from outlast.model.execution import Budget, ModelStep
 from outlast.model.message import ToolCall
 from outlast.model.price import NANO, UNPRICED, ModelPrice, credits_of
@@ -211,6 +211,15 @@ class Meter:
                     raise bound.exceeded(total)
 
 
+def end_error(
+    segment: Segment, spec: AgentSpec, prices: PriceList, step: ModelStep | None = None
+) -> OutlastError | None:
+    """Return the error that a last answer ends in; `step` is an unrecorded one."""
+    last = segment.steps[-1] if step is None else step
+    assert isinstance(last, ModelStep)
+    return overspent(segment, spec, prices, step) or _unsaid(last)
+
+
 def overspent(
     segment: Segment,
     spec: AgentSpec,
@@ -240,3 +249,24 @@ def _unread(segment: Segment, step: ModelStep) -> int:
     if segment.request is None:
         return 0
     return max(0, input_tokens(segment, segment.request) - step.usage.input_tokens)
+
+
+def _unsaid(step: ModelStep) -> OutlastError | None:
+    """Return the error if a last answer has no word because something else than its end ended it.
+
+    An answer that is cut off later keeps what it says; its step has the finish reason.
+    """
+    if step.message.text.strip():
+        return None
+    match step.finish_reason:
+        case "content_filter":
+            return ModelRejected(
+                f"{step.model}: the provider's content filter withheld the answer."
+            )
+        case "length":
+            return LimitExceeded(
+                f"{step.model}: the maximum tokens of an answer were used before its first word, "
+                "as by reasoning; raise maxTokens in the agent's settings."
+            )
+        case _:
+            return None

@@ -22,7 +22,7 @@ from outlast.engine.segment.breaker import Breakers
 from outlast.engine.segment.call_waits import CallWaits
 from outlast.engine.segment.children import Children, children_started
 from outlast.engine.segment.echo import without_echo
-from outlast.engine.segment.limits import Meter, overspent, settings_of, too_dear, too_many_steps
+from outlast.engine.segment.limits import Meter, end_error, settings_of, too_dear, too_many_steps
 from outlast.engine.segment.messages import messages_of
 from outlast.engine.segment.reservations import Reservations
 from outlast.engine.segment.segment import Segment, TextKind
@@ -252,9 +252,9 @@ class ModelSteps:
             await segment.run(self.writer.clock.sleep(seconds))
 
     async def _record_end(self, segment: Segment, spec: AgentSpec, step: ModelStep) -> None:
-        """Record the last answer; complete the execution, or fail it if it cost too much."""
+        """Record the last answer; fail the execution if it cost too much or was withheld."""
         finished, output = model_finished(step), step.message.text
-        error = overspent(segment, spec, self.writer.prices, step)
+        error = end_error(segment, spec, self.writer.prices, step)
         if error is None:
             events = (finished, ExecutionCompleted())
             await self.writer.record(segment, events, step, Status.COMPLETED, output=output)
@@ -270,7 +270,7 @@ class ModelSteps:
 
     async def end(self, segment: Segment, agent: Agent) -> None:
         """Complete an execution that was rolled back to its last answer."""
-        if (error := overspent(segment, agent.spec, self.writer.prices)) is not None:
+        if (error := end_error(segment, agent.spec, self.writer.prices)) is not None:
             raise error
         last = segment.steps[-1]
         assert isinstance(last, ModelStep)

@@ -1,0 +1,60 @@
+"""How answers of chat completions end, beside the way that is documented."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from outlast.agents.models.openai_chat import OpenAIEndpoint
+from outlast.agents.models.providers import of_environment
+from outlast.model.clock import SystemClock
+from outlast.model.error import ModelUnavailable
+from tests.agents.test_openai_chat import ask, chunk, heard
+from tests.support.provider import FakeProvider, Reply
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[FakeProvider]:
+    async with FakeProvider() as running:
+        yield running
+
+
+@pytest.fixture
+async def endpoint(provider: FakeProvider) -> AsyncIterator[OpenAIEndpoint]:
+    spec = of_environment({"OPENAI_BASE_URL": provider.url})
+    made = OpenAIEndpoint(spec, SystemClock(), read_timeout=0.1)
+    yield made
+    await made.close()
+
+
+@pytest.mark.parametrize("cut", [True, False])
+async def test_a_finished_answer_whose_connection_breaks_off_is_taken(
+    endpoint: OpenAIEndpoint, provider: FakeProvider, *, cut: bool
+) -> None:
+    provider.replies["m"] = Reply(
+        (chunk({"content": "All."}), chunk({}, "stop")), cut=cut, hang=True
+    )
+    _, answer = await heard(endpoint.model("m"), ask())
+    assert (answer.message.text, answer.usage.estimated) == ("All.", True)
+    provider.replies["m"] = Reply((chunk({"content": "All."}),), cut=cut, hang=True)
+    with pytest.raises(ModelUnavailable):
+        await heard(endpoint.model("m"), ask())
+
+
+@pytest.mark.parametrize("reason", ["tool_calls", "function_call"])
+async def test_an_answer_that_calls_a_tool_and_names_none_is_unavailable(
+    endpoint: OpenAIEndpoint, provider: FakeProvider, reason: str
+) -> None:
+    old = chunk({"function_call": {"name": "lookup", "arguments": "{}"}})
+    provider.replies["m"] = Reply((old, chunk({}, reason)))
+    with pytest.raises(ModelUnavailable, match="nothing said"):
+        await heard(endpoint.model("m"), ask())
+
+
+async def test_a_web_page_says_that_the_base_url_may_be_wrong(
+    endpoint: OpenAIEndpoint, provider: FakeProvider
+) -> None:
+    provider.replies["m"] = Reply((b"\n <html>Sign in</html>",), "text/html")
+    with pytest.raises(ModelUnavailable, match=r"base URL right\? <html>Sign in</html>"):
+        await heard(endpoint.model("m"), ask())
