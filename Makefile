@@ -10,7 +10,7 @@ STAMP := .venv/.installed
 .PHONY: help install demo test test-fast test-newest hostile check format lock docs pictures bench sbom clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 .tools/bin/uv:
 	@echo "==> no uv on this machine: bringing our own under .tools/"
@@ -45,7 +45,10 @@ test-fast: $(STAMP) ## a subset that covers each part, without Postgres and slow
 	@$(BIN)/python -m pytest --fast --processes 2
 
 test-newest: $(STAMP) ## a part of the tests on the newest Python of this machine, if it has a newer one
-	@$(BIN)/python -m tests.support.newest
+	@$(BIN)/python -m tests.support.on_python
+
+test-on-%: $(STAMP) ## all tests on another Python, in an environment of its own: make test-on-3.13
+	@$(BIN)/python -m tests.support.on_python $*
 
 hostile: $(STAMP) ## full disks, failing disks, a fleet in chaos, storms of runs: all of it, about fifteen minutes
 	@OUTLAST_HOSTILE=whole $(BIN)/python -m pytest tests/hostile tests/rooms/test_connections.py tests/bench \
