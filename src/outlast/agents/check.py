@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from outlast.agents.problem import Problem, json_problems, text_problems
 from outlast.agents.tools import kinds
-from outlast.agents.tools.arguments import InvalidSchema, compile_schema
+from outlast.agents.tools.arguments import InvalidSchema, check_schema
 from outlast.model.agent import FALLBACK_CODES, REASONING_EFFORTS, AgentSpec, ToolSpec
 from outlast.model.memory import MAX_NAME, MAX_STORES
 
@@ -143,7 +143,7 @@ def _schema(schema: dict[str, Any]) -> Iterator[Problem]:
     yield from problems
     if not problems:
         try:
-            compile_schema(schema)
+            check_schema(schema)
         except InvalidSchema as error:
             yield Problem(path, f"this is not a valid JSON Schema: {error}")
 

@@ -10,7 +10,7 @@ import orjson
 import structlog
 
 from outlast.agents.mcp.server import KEY, McpServer
-from outlast.agents.tools.arguments import InvalidSchema, compile_schema
+from outlast.agents.tools.arguments import InvalidSchema, check_schema
 from outlast.model.agent import SOURCE_SEPARATOR, Effect, ToolSpec
 from outlast.model.json_depth import is_too_deep
 from outlast.model.text import shortened, storable
@@ -132,7 +132,7 @@ def _problem(schema: dict[str, Any]) -> str | None:
     if is_too_deep(schema) or len(orjson.dumps(schema)) > _SCHEMA_BYTES:
         return "the schema of its arguments is too large"
     try:
-        compile_schema(schema)
+        check_schema(schema)
     except InvalidSchema as error:
         return f"the schema of its arguments is not valid: {error}"
     return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from outlast.agents.tools.plain_schema import is_plain
 from outlast.model.error import InvalidArguments, ToolFailed
 
 if TYPE_CHECKING:
@@ -63,12 +64,18 @@ class Arguments:
         return validator
 
 
+def check_schema(schema: dict[str, Any]) -> None:
+    """Raise InvalidSchema, with the path, for what is not a JSON Schema."""
+    if not is_plain(schema):
+        compile_schema(schema)
+
+
 def compile_schema(schema: dict[str, Any]) -> "jsonschema_rs.Validator":
     """Compile a JSON Schema, draft 2020-12 if it names none.
 
     Raises InvalidSchema with the path.
     """
-    import jsonschema_rs  # 7 MiB, for those who have tools with schemas
+    import jsonschema_rs  # 7 MiB, for those who call tools with schemas
 
     try:
         return jsonschema_rs.validator_for(schema, retriever=_refuse)

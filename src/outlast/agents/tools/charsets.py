@@ -4,6 +4,7 @@ import re
 from codecs import getincrementaldecoder, lookup
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 CHARSETS: Final = frozenset(
@@ -15,7 +16,6 @@ CHARSETS: Final = frozenset(
     }
 )  # fmt: skip
 """Charsets of responses. Python has more, some of which take seconds for a short text."""
-_CODECS: Final = frozenset(lookup(name).name for name in CHARSETS)
 _BEGINNING: Final = 1024
 """Bytes of a page in which its `meta` may name the charset (HTML, 13.2.3.2)."""
 _META: Final = re.compile(rb"""<meta[^>]{1,200}charset\s*=\s*["']?([\w-]{1,40})""", re.IGNORECASE)
@@ -59,6 +59,11 @@ def _first(names: Iterable[str]) -> str | None:
     """Return the first that names a charset which is read."""
     for name in names:
         with suppress(LookupError):
-            if (codec := lookup(name).name) in _CODECS:
+            if (codec := lookup(name).name) in _codecs():
                 return codec
     return None
+
+
+@cache
+def _codecs() -> frozenset[str]:
+    return frozenset(lookup(name).name for name in CHARSETS)
