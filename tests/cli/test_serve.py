@@ -36,6 +36,17 @@ def test_the_first_start_shows_the_key_once_and_keeps_it_for_its_owner_alone(
     assert str(file) in out
 
 
+def test_commands_find_the_server_of_their_data_folder_whatever_its_port(
+    command_line: CommandLine,
+) -> None:
+    server = command_line.serve()
+    code, out, err = command_line.run("budgets", "list", "--json", OUTLAST_PORT="8321")
+    assert (code, err) == (0, "")
+    assert out
+    assert server.stop(signal.SIGTERM)[0] == 0
+    assert not (command_line.data / "address").exists()
+
+
 def test_a_given_key_opens_and_is_neither_kept_nor_shown(command_line: CommandLine) -> None:
     server = command_line.serve(OUTLAST_API_KEY="chosen-by-the-operator")
     assert server.client("chosen-by-the-operator").get("/v1/agents").status_code == 200

@@ -25,7 +25,7 @@ def console(
 
     The link works once, for two minutes. It is opened where there is a browser.
     """
-    from outlast.cli.remote import url_of
+    from outlast.cli.address import url_of
     from outlast.client import Refused
 
     try:

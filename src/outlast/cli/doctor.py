@@ -9,6 +9,7 @@ from outlast import logs
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.models.catalogue import ModelCatalogue
 from outlast.agents.tools.python import ToolFunctions
+from outlast.cli.address import url_of
 from outlast.cli.composition import environment_of, providers_of, read_agents, tool_box
 from outlast.cli.doctor_agents import (
     agents_finding,
@@ -22,7 +23,6 @@ from outlast.cli.doctor_agents import (
 from outlast.cli.doctor_memory import embedding_models, examine_embeddings
 from outlast.cli.doctor_sqlite import examine_sqlite
 from outlast.cli.price_table import priced
-from outlast.cli.remote import url_of
 from outlast.client import Client, Unreachable
 from outlast.model.clock import Clock, SystemClock
 from outlast.model.error import Misconfigured

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Final
 
+from outlast.cli.address import url_of
 from outlast.cli.screen import Screen
 from outlast.cli.state import stored_key
 from outlast.client import Client, Frame, Unreachable
@@ -17,7 +18,6 @@ _RESTING: Final = frozenset({"completed", "failed", "cancelled", "suspended", "p
 _SHOWN: Final = frozenset({"text_delta", "thinking", "tool_call_start", "tool_call_end"})
 _LOOK_SECONDS: Final = 1.0
 """A stream stays open while the execution waits for a person; after this silence it is checked."""
-_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not to listen on
 
 
 def client_of(settings: Settings, url: str | None = None, *, patience: float = 60.0) -> Client:
@@ -29,12 +29,6 @@ def client_of(settings: Settings, url: str | None = None, *, patience: float = 6
             f"keeps one in {settings.key_file}."
         )
     return Client(url or url_of(settings), key, patience=patience, retries=0)
-
-
-def url_of(settings: Settings) -> str:
-    """Return the URL of the server of these settings, on this machine."""
-    host = _ANY.get(settings.host, settings.host)
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 async def show_stream(client: Client, execution_id: str, screen: Screen) -> Execution:

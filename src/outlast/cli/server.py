@@ -20,6 +20,7 @@ import uvicorn
 
 from outlast.agents.loader import LoadedAgents
 from outlast.app import Core
+from outlast.cli.address import kept_address
 from outlast.cli.composition import NO_AGENTS, Composed, compose, put_agents, retire_agents
 from outlast.cli.file_watch import watching
 from outlast.cli.files import connections_of, files, raise_limit
@@ -177,7 +178,7 @@ async def _serve(
     check(core, loaded, worker=worker, strict=strict)
     await core.open()
     try:
-        with _listen(settings) as listener:
+        with _listen(settings) as listener, kept_address(settings, *_place(listener)):
             key = await first_key(settings, core.services.keys, core.services.workspaces)
             agents = await put_agents(core, key.workspace, loaded)
             await retire_agents(core, key.workspace, loaded)
@@ -358,8 +359,13 @@ def _welcome(settings: Settings, listener: socket.socket, agents: list[str], key
     return line
 
 
-def _url(listener: socket.socket) -> str:
+def _place(listener: socket.socket) -> tuple[str, int]:
     host, port = listener.getsockname()[:2]
+    return host, port
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = _place(listener)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
