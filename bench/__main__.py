@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -74,7 +75,7 @@ SAME: Final = {"many-streams", "purge", "memory-search", "console", "console-liv
 """Left out of a quick run: another number for code that runs anyway, a wait of a minute, a
 download, and pages in front of many rows that a browser opens."""
 BOUND = 600.0
-"""Seconds that one figure may take."""
+"""Seconds that one figure may take, for each million of executions behind the console's list."""
 
 
 async def take(names: list[str], scale: Scale, room: Path, kinds: Sequence[str]) -> list[Row]:
@@ -84,7 +85,7 @@ async def take(names: list[str], scale: Scale, room: Path, kinds: Sequence[str])
         for name in names:
             begun = time.perf_counter()
             try:
-                async with asyncio.timeout(BOUND):
+                async with asyncio.timeout(BOUND * max(1.0, scale.console_rows / 1_000_000)):
                     rows += await FIGURES[name](lab)
             except Exception as error:
                 rows.append(failed(name, _first(error)))
@@ -104,6 +105,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(FIGURES))
     parser.add_argument("--database", choices=(*KINDS, "both"), default="both")
     parser.add_argument("--quick", action="store_true", help="a smoke run; its figures say nothing")
+    parser.add_argument("--rows", type=int, help="executions behind the console's list")
     parser.add_argument("--dir", type=Path, help="where the databases live; a disk, not memory")
     options = parser.parse_args()
     if unknown := set(options.names) - set(FIGURES):
@@ -115,6 +117,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with tempfile.TemporaryDirectory(prefix="outlast-bench-", dir=options.dir) as room:
         scale = QUICK if options.quick else Scale()
+        scale = replace(scale, console_rows=options.rows or scale.console_rows)
         kinds = KINDS if options.database == "both" else (options.database,)
         every = [name for name in FIGURES if not (options.quick and name in SAME)]
         names = list(dict.fromkeys(options.names)) or every

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bench.fill import suffix, tables_of
-from bench.state import State
+from bench.state import POSTGRESQL, SQLITE, State
 from bench.tables import Values
 
 BATCH = 200_000
@@ -17,6 +17,8 @@ APART_MS = 1000
 CANCELLED = 5_000
 """One in so many."""
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+_UNSAFE = {SQLITE: ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF"), POSTGRESQL: ()}
+"""No power cut is to be survived; the server that opens the file has its own settings."""
 _TIMES = ("created_at", "started_at", "updated_at", "completed_at")
 _TIME_DIGITS = 10
 """Of an id: 48 bits of time behind two that are 0, five bits in each."""
@@ -25,7 +27,7 @@ _TIME = re.compile("at|.+_at")
 
 
 def fill_rows(state: State, execution_id: str, count: int) -> None:
-    """Copy the row of an execution that has ended so often."""
+    """Copy the row of an execution that has ended so often, the oldest first, as time goes."""
     with tables_of(state) as tables:
         names, _ = tables.select("executions", "id", execution_id)
     made = {name: f"e.{name}" for name in names}
@@ -35,14 +37,15 @@ def fill_rows(state: State, execution_id: str, count: int) -> None:
         made[name] = _id(prefix, earlier, f"e.{name}")
     made["status"] = f"CASE WHEN n.n % {CANCELLED} = 0 THEN 'cancelled' ELSE e.status END"
     columns = ", ".join(f'"{name}"' for name in names)
-    for start in range(1, count + 1, BATCH):
-        last = min(start + BATCH - 1, count)
-        state.rows(
+    for first in range(count, 0, -BATCH):
+        last = max(first - BATCH, 0) + 1
+        insert = (
             f"INSERT INTO executions ({columns}) "
-            f"WITH RECURSIVE n(n) AS (SELECT {start} UNION ALL SELECT n + 1 FROM n "
-            f"WHERE n < {last}) SELECT {', '.join(made[name] for name in names)} "
+            f"WITH RECURSIVE n(n) AS (SELECT {first} UNION ALL SELECT n - 1 FROM n "
+            f"WHERE n > {last}) SELECT {', '.join(made[name] for name in names)} "
             f"FROM n, executions e WHERE e.id = '{execution_id}'"
         )
+        state.many([*_UNSAFE[state.kind], insert])
     if state.url:
         state.rows("VACUUM ANALYZE")
 

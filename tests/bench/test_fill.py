@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from bench.fill import copy_execution, suffix
+from bench.fill_rows import fill_rows
 from bench.state import State
 
 from outlast import agent_tool
@@ -56,6 +57,17 @@ async def test_copies_are_listed_after_the_original_newest_first(
     assert all(ids.parse("exec", one) == one for one in made)
     found = state.rows("SELECT id FROM executions ORDER BY created_at DESC")
     assert [one for (one,) in found] == [original.id, *reversed(made)]
+
+
+async def test_rows_alone_are_listed_after_the_original_newest_first(
+    state: State, original: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.fill_rows.BATCH", 20)
+    fill_rows(state, original.id, COPIES)
+    found = state.rows("SELECT id, created_at FROM executions ORDER BY id DESC")
+    assert len(found) == COPIES + 1
+    assert found[0][0] == original.id
+    assert [at for _, at in found] == [original.created_at - 1000 * n for n in range(COPIES + 1)]
 
 
 async def test_copies_are_of_the_same_workspace_and_say_the_same(
