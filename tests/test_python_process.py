@@ -100,8 +100,8 @@ def _compare_interrupts() -> None:
 
 
 def test_no_two_make_the_same_ids() -> None:
-    code = "import random, secrets, uuid_utils, os\nfrom outlast.model.clock import SystemClock\n"
-    code += "print(SystemClock().new_id('x'), uuid_utils.uuid4(), random.random(), os.getpid())"
+    code = "import random, uuid, os\nfrom outlast.model.clock import SystemClock\n"
+    code += "print(SystemClock().new_id('x'), uuid.uuid4(), random.random(), os.getpid())"
     codes, outs, _ = zip(*(run("-c", code) for _ in range(3)), strict=True)
     assert codes == (0, 0, 0)
     columns = zip(*(out.split() for out in outs), strict=True)

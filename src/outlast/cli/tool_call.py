@@ -108,7 +108,8 @@ def _require_ready(settings: Settings, spec: AgentSpec) -> None:
 
 def _context() -> ToolContext:
     """Return the context of a call without an execution."""
-    return ToolContext("", ids.new(ids.EXECUTION), ids.new(ids.TOOL_CALL))
+    clock = SystemClock()
+    return ToolContext("", clock.new_id(ids.EXECUTION), clock.new_id(ids.TOOL_CALL))
 
 
 def _loaded(settings: Settings) -> LoadedAgents:

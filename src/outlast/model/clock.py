@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Protocol
 
-from outlast.model import ids
+from outlast.model.ids import Ids
 
 
 class Clock(Protocol):
@@ -44,6 +44,7 @@ class SystemClock:
     ) -> None:
         """Both in nanoseconds."""
         self._wall, self._monotonic = wall, monotonic
+        self._ids = Ids()
         self._said = 0
         self._behind_at: int | None = None
         """When the machine's clock was last behind the time returned."""
@@ -70,7 +71,7 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
     def new_id(self, prefix: str) -> str:
-        return ids.new(prefix)
+        return self._ids.new(prefix, self.now())
 
 
 def whole_millis(seconds: float) -> int:

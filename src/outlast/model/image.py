@@ -8,10 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from typeid.codecs import base32
-
+from outlast.model import ids
 from outlast.model.error import NotFound
-from outlast.model.ids import IMAGE
 
 MOST_BYTES: Final = 3_932_160
 """Maximum bytes of an image: 5 MiB in base64, which is what Anthropic accepts."""
@@ -70,7 +68,7 @@ class WholeImage:
         if media_type is None:
             return None
         digest = hashlib.sha256(data).digest()[:_DIGEST_BYTES]
-        return cls(Image(f"{IMAGE}_{base32.encode(digest)}", media_type, len(data)), data)
+        return cls(Image(ids.write(ids.IMAGE, int.from_bytes(digest)), media_type, len(data)), data)
 
 
 def media_type_of(data: bytes) -> str | None:

@@ -7,7 +7,8 @@ its row does, the row is raised. Usage that cannot be true is bounded, for no co
 
 import sqlalchemy as sa
 from alembic import op
-from typeid import TypeID
+
+from outlast.model.clock import SystemClock
 
 revision = "0006"
 down_revision = "0005"
@@ -106,7 +107,7 @@ def _charge_steps() -> None:
 
 def _charge_what_is_left() -> None:
     """Requests that a pause has closed, and steps that were deleted with their conversation."""
-    connection = op.get_bind()
+    connection, clock = op.get_bind(), SystemClock()
     rows = connection.execute(
         sa.text(
             "SELECT e.id, e.workspace_id, e.credits - coalesce(sum(c.credits), 0), e.final_model, "
@@ -124,7 +125,7 @@ def _charge_what_is_left() -> None:
             ),
             {
                 "execution": execution_id,
-                "id": str(TypeID("step")),
+                "id": clock.new_id("step"),
                 "workspace": workspace_id,
                 "model": model or "",
                 "tokens": int(left) // _NANO_PER_TOKEN,
