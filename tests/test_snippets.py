@@ -218,7 +218,6 @@ def test_the_tutorial_goes_as_it_is_written(tmp_path: Path) -> None:
             seen.append(frame)
             if frame.type == "approval_requested":
                 assert "refund" in at.run(waiting)
-                at.run(f"outlast approve {run} --data-dir data")
         assert run in at.run(begin.partition("curl")[0] + look)
         second.terminate()
         second.communicate()

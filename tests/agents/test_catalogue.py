@@ -73,9 +73,14 @@ async def test_a_script_is_found_by_its_path(tmp_path: Path) -> None:
     [
         ("openai-chat:gpt-5-mini", "OPENAI_API_KEY"),
         ("scripted:/nowhere.yaml", "/nowhere.yaml"),
-        ("gpt-5-mini", "names no kind. Known: openai-chat:"),
+        (
+            "gpt-5-mini",
+            r"names no kind\. Did you mean openai-chat:gpt-5-mini\? Known: openai-chat:",
+        ),
+        ("claude-opus", "Did you mean anthropic:claude-opus"),
+        ("other", r"names no kind\. Known: openai-chat:"),
         ("openai-chat:", "names no kind"),
-        ("nonsense:x", "not known. Known: openai-chat:"),
+        ("llama3.2:3b", "openai-chat:llama3.2:3b, and set OPENAI_BASE_URL. Known: openai-chat:"),
         ("test:x", "not known"),
         ("anthropic:claude-fake-1", "set ANTHROPIC_API_KEY"),
         ("openai:gpt-fake", "set OPENAI_API_KEY"),
@@ -100,7 +105,16 @@ def test_what_cannot_be_found_says_what_mends_it(
         ("google:gemini-fake", "google.genai", "pip install '.[google]'"),
         ("openrouter:x/y", "openai", "pip install '.[openai]'"),
         ("gateway/groq:x", "pydantic_ai", "pip install '.["),
-        ("nonsense:x", "pydantic_ai", "The model 'nonsense:x' is not known. Known: openai-chat:"),
+        (
+            "openai:x",
+            "openai",
+            "pip install '.[openai]' in a checkout of Outlast. Without it: openai-chat:x",
+        ),
+        (
+            "nonsense:x",
+            "pydantic_ai",
+            "The model 'nonsense:x' is not known. At an endpoint like OpenAI's",
+        ),
     ],
 )
 def test_a_missing_package_names_the_command(

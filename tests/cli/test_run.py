@@ -92,7 +92,11 @@ def test_ctrl_c_cancels_and_keeps_what_was_written(with_worker: CommandLine) -> 
 
 def test_unknown_agents_and_bad_usage_are_one_line(with_worker: CommandLine) -> None:
     code, _, err = with_worker.run("run", "unknown", "hello")
-    assert (code, err) == (1, "outlast: There is no agent 'unknown'. See: outlast agents list\n")
+    known = "agents.yaml has demo, careful."
+    assert code == 1
+    assert err == f"outlast: There is no agent 'unknown'. {known} See: outlast agents list\n"
+    _, _, err = with_worker.run("run", "unknown", "hello", OUTLAST_AGENTS="")
+    assert "outlast init writes a file of agents" in err
 
     code, _, err = with_worker.run("run", "demo", "hello", "--conversation", "nonsense")
     assert code == 2

@@ -261,7 +261,11 @@ def _problem(found: Explained) -> Problem:
         case "missing":
             return Problem(path[:-1], f"the key {path[-1]} is missing")
         case "model_type" | "dict_type":
-            return Problem(path, f"this must be a mapping of keys, not {given_kind(found.given)}")
+            text = f"this must be a mapping of keys, not {given_kind(found.given)}"
+            if path[-2:-1] == ("tools",) and isinstance(found.given, str):
+                kind = "python" if ":" in found.given else "builtin"
+                text += f"; did you mean {kind}: {found.given}?"
+            return Problem(path, text)
         case "literal_error" if path[-1] == "builtin" and found.given == "browser":
             return Problem(path, "a browser has a key of its own; write browser: {}")
         case _:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from io import TextIOWrapper
 from typing import Any
 
+from outlast.agents.loader import LoadedAgents
 from outlast.app import Core
 from outlast.cli.composition import compose, put_agents, read_agents
 from outlast.cli.output import note, write_json
@@ -23,7 +24,7 @@ from outlast.cli.screen import Screen
 from outlast.cli.state import first_key, make_folder, stored_key
 from outlast.client import Client, Unreachable
 from outlast.model.client_call import ClientCallRequested
-from outlast.model.error import Conflict, Misconfigured, StoreLocked
+from outlast.model.error import AgentNotFound, Conflict, Misconfigured, StoreLocked
 from outlast.model.event import (
     ApprovalRequested,
     Event,
@@ -93,9 +94,21 @@ async def _run(settings: Settings, request: RunRequest) -> int:
             raise Misconfigured(
                 "No worker runs on this database. Start one: outlast worker --agents FILE"
             )
-        return await _run_here(core, key.principal, request)
+        try:
+            return await _run_here(core, key.principal, request)
+        except AgentNotFound as error:
+            raise _where_agents_are(error, settings, loaded) from error
     finally:
         await core.close()
+
+
+def _where_agents_are(
+    error: AgentNotFound, settings: Settings, loaded: LoadedAgents
+) -> AgentNotFound:
+    """Return the error with what the agents file has, or with what writes one."""
+    names = ", ".join(spec.name for spec in loaded.specs)
+    more = f"{settings.agents} has {names}." if names else "outlast init writes a file of agents."
+    return AgentNotFound(f"{error.message} {more}")
 
 
 async def _run_here(core: Core, principal: Principal, request: RunRequest) -> int:

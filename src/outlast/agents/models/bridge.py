@@ -37,7 +37,7 @@ from outlast.model.error import (
     OutlastError,
 )
 from outlast.model.extra import install
-from outlast.model.provider import ProviderSpec
+from outlast.model.provider import OPENAI_CHAT, ProviderSpec
 from outlast.model.text import storable
 from outlast.model.usage import counted
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from pydantic_ai.models import Model, StreamedResponse
 
 _EXTRAS = {"anthropic", "google", "groq", "mistral", "bedrock"}
+_OWN = "At an endpoint like OpenAI's, such as Ollama: openai-chat:{}, and set OPENAI_BASE_URL."
 PROVIDERS = frozenset(
     """
     alibaba anthropic azure azure-responses bedrock bedrock-mantle cerebras cohere crusoe deepseek
@@ -297,15 +298,16 @@ def _size(event: Any) -> int:
 
 def _not_installed(name: str, kind: str) -> Misconfigured:
     extra = next((extra for extra in _EXTRAS if kind.startswith(extra)), "openai")
-    return Misconfigured(f"The model {name!r} needs its provider's SDK: {install(extra)}")
+    hint = f". Without it: {OPENAI_CHAT}:{name.partition(':')[2]}" if kind == "openai" else ""
+    return Misconfigured(f"The model {name!r} needs its provider's SDK: {install(extra)}{hint}")
 
 
 def _unknown(name: str, known: str) -> Misconfigured:
     kind = name.partition(":")[0]
     kinds = [found.removesuffix(":") for found in known.replace(",", " ").split()] + [*PROVIDERS]
-    near = difflib.get_close_matches(kind, kinds, n=1)
-    hint = f" Did you mean {near[0]}:{name.partition(':')[2]}?" if near else ""
-    return Misconfigured(f"The model {name!r} is not known.{hint} Known: {known}.")
+    near = difflib.get_close_matches(kind, kinds, n=1, cutoff=0.8)
+    hint = f"Did you mean {near[0]}:{name.partition(':')[2]}?" if near else _OWN.format(name)
+    return Misconfigured(f"The model {name!r} is not known. {hint} Known: {known}.")
 
 
 def _misconfigured(name: str, problem: str, known: str) -> Misconfigured:

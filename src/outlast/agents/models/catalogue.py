@@ -28,6 +28,17 @@ _KNOWN = (
     "and the other providers of pydantic-ai"
 )
 
+_FAMILIES = {
+    "gpt": OPENAI_CHAT,
+    "o1": OPENAI_CHAT,
+    "o3": OPENAI_CHAT,
+    "o4": OPENAI_CHAT,
+    "claude": "anthropic",
+    "gemini": "google",
+    "mistral": "mistral",
+    "smollm": "local",
+}
+"""Beginnings of models' names, and the kind that a name without one is likely to want."""
 _HERE = frozenset({"local", "scripted", "test"})
 _OPENAI_KINDS = frozenset({"openai", "openai-responses"})
 """Kinds whose SDK takes OPENAI_BASE_URL from the environment."""
@@ -35,6 +46,11 @@ _OPENAI_KINDS = frozenset({"openai", "openai-responses"})
 
 def _is_script(name: str) -> bool:
     return name.partition(":")[0] == "scripted"
+
+
+def _hint(name: str) -> str:
+    kind = next((_FAMILIES[start] for start in _FAMILIES if name.startswith(start)), None)
+    return "" if kind is None else f" Did you mean {kind}:{name}?"
 
 
 class ModelCatalogue:
@@ -139,7 +155,8 @@ class ModelCatalogue:
     def _make(self, name: str) -> Model:
         kind, colon, rest = name.partition(":")
         if not (colon and kind and rest):
-            raise Misconfigured(f"The model {name!r} names no kind. Known: {self._known()}.")
+            hint = "" if colon else _hint(name)
+            raise Misconfigured(f"The model {name!r} names no kind.{hint} Known: {self._known()}.")
         match self.kind(name):
             case "openai-chat":
                 return self._endpoint(kind).model(rest)
