@@ -111,13 +111,17 @@ BAD = {
     "no mapping": ("[1]", "x.yaml:1: this must be a mapping of keys, not a list"),
     "a tool as text": (
         agent("tools: [calculator]"),
-        'x.yaml:4: agent "a", tools[0]: this must be a mapping of keys, not text; '
-        "did you mean builtin: calculator?",
+        (
+            'x.yaml:4: agent "a", tools[0]: this must be a mapping of keys, not text; '
+            "did you mean builtin: calculator?"
+        ),
     ),
     "a function as text": (
         agent("tools: ['shop:find']"),
-        'x.yaml:4: agent "a", tools[0]: this must be a mapping of keys, not text; '
-        "did you mean python: shop:find?",
+        (
+            'x.yaml:4: agent "a", tools[0]: this must be a mapping of keys, not text; '
+            "did you mean python: shop:find?"
+        ),
     ),
     "no agents": (
         "agents: []",
