@@ -33,6 +33,32 @@ async def refused(wire: Connection, piece: bytes) -> None:
 # --- heads
 
 
+async def test_what_is_not_http_is_400_in_our_form_and_never_within_a_response(
+    make_api: MakeApi,
+) -> None:
+    held = asyncio.Event()
+    api = await make_api(FakeModel(by_turn(["Hel", held, "lo"])))
+    async with bounded_server(api) as server:
+        async with await server.connect() as wire:
+            await wire.send(b"nonsense\r\n\r\n")
+            status, headers, body = await wire.answer()
+            assert (status, headers["connection"]) == (400, "close")
+            error = orjson.loads(body)["error"]
+            assert (error["code"], error["requestId"]) == (
+                "invalid_request",
+                headers["x-request-id"],
+            )
+        content = b'{"input": "Hi", "stream": true}'
+        path, length = "/v1/agents/agent/execute", str(len(content))
+        async with await server.connect() as wire:
+            await wire.send(server.request(path, "POST", content_length=length) + content)
+            async with asyncio.timeout(BOUND):
+                await wire.reader.readuntil(b"Hel")
+                await wire.send(b"nonsense\r\n\r\n")
+                assert b"HTTP/1.1" not in await wire.reader.read()
+        held.set()
+
+
 async def test_a_head_of_64_kib_is_read_and_a_larger_one_is_431(api: Api) -> None:
     async with bounded_server(api) as server:
         plain = server.request()

@@ -27,7 +27,7 @@ async def bounded_server(
 ) -> AsyncIterator["BoundedServer"]:
     """The server behind real connections."""
     bounds = Bounds(connections, head, body, idle, reserve)
-    bounded = Connections(bounds, refusing(api.app, api.core.clock))
+    bounded = Connections(bounds, refusing(api.app, api.core.clock), api.core.clock)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
             api.app,

@@ -238,7 +238,7 @@ async def _answer(
 ) -> None:
     """Serve requests until a signal, then drain."""
     app = create_app(core, rooms)
-    connections = Connections(_bounds(core.settings), refusing(app, core.clock))
+    connections = Connections(_bounds(core.settings), refusing(app, core.clock), core.clock)
     server = _Server(app, connections, core.clock, started, core.settings.drain_seconds)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="serve")
     leaving = asyncio.create_task(server.leave.wait(), name="leave")

@@ -19,6 +19,8 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from outlast.http.errors import Problem, error_object
+from outlast.http.request_ids import REQUEST
+from outlast.model.clock import Clock
 
 HEAD_BYTES: Final = 64 * 1024
 """Maximum bytes of request line and headers, and of the trailers of a chunked body."""
@@ -39,6 +41,9 @@ _TOO_LARGE: Final = Problem(
 _TOO_SLOW: Final = Problem(
     408, "invalid_request_error", "request_timeout", "The request did not come in time."
 )
+_MALFORMED: Final = Problem(
+    400, "invalid_request_error", "invalid_request", "The request is not valid HTTP/1.1."
+)
 _FULL: Final = Problem(
     503,
     "overloaded_error",
@@ -47,6 +52,7 @@ _FULL: Final = Problem(
     headers={"Retry-After": "1"},
 )
 _REASONS: Final = {
+    400: "Bad Request",
     408: "Request Timeout",
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
@@ -70,10 +76,11 @@ class Bounds:
 class Connections:
     """All connections of one server."""
 
-    def __init__(self, bounds: Bounds, refuse: ASGIApp) -> None:
+    def __init__(self, bounds: Bounds, refuse: ASGIApp, clock: Clock) -> None:
         """`refuse`: the application for connections of the reserve."""
         self.bounds = bounds
         self.refuse = refuse
+        self.clock = clock
         self._open: set[BoundedProtocol] = set()
         self._waiting: dict[BoundedProtocol, None] = {}
         """Idle connections, the longest idle first."""
@@ -184,7 +191,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.deadline = self._now() + self._bounds.body
         begun = self._is_answering and self.cycle.response_started
         if not begun and not self.transport.is_closing():
-            self.transport.write(_response(problem))
+            request_id = self._bounded.clock.new_id(REQUEST)
+            self.transport.write(_response(problem, request_id))
         self.transport.close()
 
     def expire(self, now: float) -> None:
@@ -230,6 +238,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unread = 0 if self._progress else self._unread + size
         if self._refused or self._unread > HEAD_BYTES:
             self.answer(_TOO_LARGE)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP, unlike uvicorn never in the middle of a response."""
+        del msg
+        self.answer(_MALFORMED)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -350,11 +363,12 @@ def _end_by_close(cycle: RequestResponseCycle) -> None:
     cycle.send = send_plainly  # type: ignore[method-assign]
 
 
-def _response(problem: Problem) -> bytes:
-    body = orjson.dumps(error_object(problem, ""))
+def _response(problem: Problem, request_id: str) -> bytes:
+    body = orjson.dumps(error_object(problem, request_id))
     headers = {
         "content-type": "application/json",
         "content-length": str(len(body)),
+        "x-request-id": request_id,
         "connection": "close",
         **problem.headers,
     }

@@ -15,7 +15,8 @@ from outlast.http.prefix import NO_PREFIX, X_FORWARDED_PREFIX, Prefixes
 from outlast.model.clock import Clock
 
 _HEADER: Final = b"x-request-id"
-_PREFIX: Final = "req"
+REQUEST: Final = "req"
+"""Prefix of the ids of requests."""
 _BROKEN: Final = 500
 """The response if the application raises."""
 _SANE: Final = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
@@ -34,7 +35,7 @@ class RequestIds:
             await self._app(scope, receive, send)
             return
         sent, prefix = _sent(scope)
-        request_id = sent or self._clock.new_id(_PREFIX)
+        request_id = sent or self._clock.new_id(REQUEST)
         scope["outlast.request_id"] = request_id
         if prefix is not None or self._prefixes.own:
             self._prefixes.place(scope, prefix)
