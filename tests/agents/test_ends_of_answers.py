@@ -1,15 +1,18 @@
 """How answers of chat completions end, beside the way that is documented."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
+from outlast.agents.models import openai_chat
 from outlast.agents.models.openai_chat import OpenAIEndpoint
 from outlast.agents.models.providers import of_environment
 from outlast.model.clock import SystemClock
 from outlast.model.error import ModelUnavailable
 from tests.agents.test_openai_chat import ask, chunk, heard
 from tests.support.provider import FakeProvider, Reply
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
@@ -40,6 +43,19 @@ async def test_a_finished_answer_whose_connection_breaks_off_is_taken(
     provider.replies["m"] = Reply((chunk({"content": "All."}),), cut=cut, hang=True)
     with pytest.raises(ModelUnavailable):
         await heard(endpoint.model("m"), ask())
+
+
+async def test_the_end_of_a_finished_answer_is_not_waited_for_as_long_as_its_words(
+    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_chat, "USAGE_SECONDS", 0.1)
+    endpoint = OpenAIEndpoint(of_environment({"OPENAI_BASE_URL": provider.url}), SystemClock())
+    provider.replies["m"] = Reply((chunk({"content": "All."}), chunk({}, "stop")), hang=True)
+    async with asyncio.timeout(BOUND):
+        _, answer = await heard(endpoint.model("m"), ask())
+    assert answer.message.text == "All."
+    await provider.wait_cut()
+    await endpoint.close()
 
 
 @pytest.mark.parametrize("reason", ["tool_calls", "function_call"])

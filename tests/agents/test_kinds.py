@@ -176,6 +176,12 @@ BAD: Final = {
     "{name: e, echo: {prefix: a, times: 0}}": 'tool "e", echo.times: must be greater than 0',
     "{name: e, echo: [1]}": 'tool "e", echo: this must be a mapping of keys, not a list',
     '{name: e, echo: {prefix: " "}}': 'tool "e", echo.prefix: this is empty',
+    "calculator": (
+        "tools[0]: this must be a mapping of keys, not text; did you mean builtin: calculator?"
+    ),
+    "'shop:find'": (
+        "tools[0]: this must be a mapping of keys, not text; did you mean python: shop:find?"
+    ),
     "{echo: {prefix: a}}": "tools[0]: an echo needs the key name",
     "{name: e, builtin: datetime, echo: {prefix: a}}": (
         'tool "e": a tool has exactly one of http, python, builtin, agent, client, openapi, mcp, '

@@ -109,20 +109,6 @@ def tool(lines: str) -> str:
 BAD = {
     "empty file": ("", "x.yaml: the file is empty; it begins with agents:"),
     "no mapping": ("[1]", "x.yaml:1: this must be a mapping of keys, not a list"),
-    "a tool as text": (
-        agent("tools: [calculator]"),
-        (
-            'x.yaml:4: agent "a", tools[0]: this must be a mapping of keys, not text; '
-            "did you mean builtin: calculator?"
-        ),
-    ),
-    "a function as text": (
-        agent("tools: ['shop:find']"),
-        (
-            'x.yaml:4: agent "a", tools[0]: this must be a mapping of keys, not text; '
-            "did you mean python: shop:find?"
-        ),
-    ),
     "no agents": (
         "agents: []",
         "x.yaml:1: agents: must not be empty",

@@ -4,6 +4,7 @@ This is the path that most executions take: a chunk is one parse, and nothing he
 imported before the first call.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -23,6 +24,8 @@ OPENAI = "https://api.openai.com/v1"
 MAX_ERROR_BYTES = 65_536
 MAX_ANSWER_BYTES = 16_777_216
 """Maximum bytes of one answer; beyond that the request is aborted."""
+USAGE_SECONDS = 30.0
+"""How long what follows the finish reason, the usage and the end, may take."""
 _OK = 200
 
 
@@ -139,14 +142,17 @@ class _Reader:
     async def following(self, answer: ChatAnswer) -> bytes:
         """Return the next bytes; empty also if the answer is finished and then breaks off.
 
-        Some servers cut the connection in place of an end.
+        Some servers cut the connection, or fall silent, in place of an end.
         """
-        try:
+        if not answer.is_finished:
             return await self.read()
-        except ModelUnavailable as error:
-            self.broke_off = answer.is_finished and error.passing
-            if not self.broke_off:
+        try:
+            async with asyncio.timeout(USAGE_SECONDS):
+                return await self.read()
+        except (ModelUnavailable, TimeoutError) as error:
+            if isinstance(error, ModelUnavailable) and not error.passing:
                 raise
+            self.broke_off = True
             return b""
 
     async def whole(self, data: bytes) -> bytes:
