@@ -217,7 +217,7 @@ def test_the_tutorial_goes_as_it_is_written(tmp_path: Path) -> None:
         for frame in frames:
             seen.append(frame)
             if frame.type == "approval_requested":
-                assert "refund" in at.run(waiting)
+                assert "refund" in at.run(f"export ID={run}\n{waiting}")
         assert run in at.run(begin.partition("curl")[0] + look)
         second.terminate()
         second.communicate()

@@ -9,7 +9,7 @@ from outlast.agents.models import openai_chat
 from outlast.agents.models.openai_chat import OpenAIEndpoint
 from outlast.agents.models.providers import of_environment
 from outlast.model.clock import SystemClock
-from outlast.model.error import ModelUnavailable
+from outlast.model.error import ModelRejected, ModelUnavailable
 from tests.agents.test_openai_chat import ask, chunk, heard
 from tests.support.provider import FakeProvider, Reply
 from tests.support.waiting import BOUND
@@ -74,3 +74,10 @@ async def test_a_web_page_says_that_the_base_url_may_be_wrong(
     provider.replies["m"] = Reply((b"\n <html>Sign in</html>",), "text/html")
     with pytest.raises(ModelUnavailable, match=r"base URL right\? <html>Sign in</html>"):
         await heard(endpoint.model("m"), ask())
+
+
+async def test_where_nothing_is_found_the_address_is_shown(
+    endpoint: OpenAIEndpoint, provider: FakeProvider
+) -> None:
+    with pytest.raises(ModelRejected, match=f"answered 404 at {provider.url}/chat/completions: "):
+        await heard(endpoint.model("status-404"), ask())

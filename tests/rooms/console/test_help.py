@@ -39,7 +39,7 @@ async def test_every_document_is_a_page_and_every_link_leads_to_an_anchor(api: A
 
 
 def test_documents_come_in_the_order_of_the_list() -> None:
-    assert list(documents())[:2] == ["start", "console"]
+    assert list(documents())[:2] == ["tutorial", "start"]
 
 
 def test_anchors_are_those_that_github_makes() -> None:

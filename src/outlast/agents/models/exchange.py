@@ -62,6 +62,11 @@ class Provider:
         except _errors() as error:
             raise self.unavailable(error) from error
 
+    @property
+    def url(self) -> str:
+        """The address of the requests, without a login and a query."""
+        return self._url.partition("?")[0]
+
     async def close(self) -> None:
         """Close every connection."""
         await self._outgoing.close()

@@ -104,6 +104,7 @@ class OpenAIChat:
             secrets=self._secrets,
             headers=exchange.headers,
             now=self._clock.now(),
+            url=self._provider.url,
         )
 
 

@@ -68,11 +68,16 @@ def refusal(
     secrets: Iterable[str] = (),
     headers: Mapping[str, str] | None = None,
     now: int = 0,
+    url: str = "",
 ) -> Upstream:
-    """Return the error for this status; headers in lower case, `now` in ms since the epoch."""
+    """Return the error for this status; headers in lower case, `now` in ms since the epoch.
+
+    `url` is shown where nothing was found at it.
+    """
     code, text = code_and_text(body)
     shown = scrub(text, secrets)
-    message = f"{model}: the provider answered {status}" + (f": {shown}" if shown else ".")
+    where = f" at {scrub(url, secrets)}" if status == 404 and url else ""  # noqa: PLR2004  Not Found
+    message = f"{model}: the provider answered {status}{where}" + (f": {shown}" if shown else ".")
     wait = retry_after(headers or {}, now)
     if status == 429:  # noqa: PLR2004  Too Many Requests
         return rate_limited(message, code, wait, now)

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 _ROOM: Final = Path(__file__).parents[1]
 _PLACES: Final = (_ROOM / "help", _ROOM.parents[3] / "docs")
 """In an installed package, and in the sources."""
-_FIRST: Final = ("start", "console", "words", "agents", "http", "commands", "operations")
+_FIRST: Final = (
+    *("tutorial", "start", "agents", "http", "console", "commands", "operations", "errors"),
+    *("guarantees", "words", "moving"),
+)
 """Documents in the order of the list; the others follow by name."""
 _OUTSIDE: Final = ("http", "https", "mailto")
 _PARAGRAPH: Final = ("paragraph_open", "inline", "paragraph_close")
