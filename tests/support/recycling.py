@@ -60,6 +60,7 @@ class UsedDatabase:
         """It must be as `migrate` has made it."""
         self.migrate = migrate
         self._connection: Connection[Any] = psycopg.connect(url, autocommit=True)
+        self._run("SET session_replication_role TO replica")  # without triggers
         self._uses = 0
         self._filled = [table for table, _ in self._tables()]
         """Tables that have rows from the beginning."""
@@ -85,9 +86,7 @@ class UsedDatabase:
         if any(pages > _PAGES for _, pages in tables):
             return False
         written = [table for table, _ in tables if table not in self._filled]
-        with self._connection.transaction():
-            self._run("SET LOCAL session_replication_role TO replica")  # without triggers
-            self._run(";".join(f"DELETE FROM {table}" for table in written))
+        self._run(";".join(f"DELETE FROM {table}" for table in written))
         self._run(_BEGIN)
         return self._state() == self._made
 

@@ -88,6 +88,8 @@ class LeaseLeader:
         self._until = 0.0
         """When the lease expires, on the event loop's clock."""
         self._led = self._taking = False
+        self._wait = 0.0
+        """Seconds from one request of the lease to the next."""
         self._elected = asyncio.Event()
         self._look = asyncio.Event()
         self._duty = Duty(
@@ -107,7 +109,7 @@ class LeaseLeader:
 
     async def start(self) -> None:
         try:
-            await self._run_for_it()
+            self._wait = await self._run_for_it()
         except OutlastError as error:
             logger.warning("leader.not_elected", reason=error.message)
         self._duty.start()
@@ -131,15 +133,16 @@ class LeaseLeader:
         self._look.set()
 
     async def _campaign(self) -> None:
-        """Renew the lease or try to take it, then wait, in a loop."""
-        self._look.clear()
-        seconds = await self._renew() if self._led else await self._run_for_it()
+        """Wait until it is time to renew the lease or to try to take it, then do so."""
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self._wait):
                 await self._look.wait()
+            await _pause(_spread())
         except TimeoutError:
-            return
-        await _pause(_spread())
+            pass
+        self._wait = 0.0
+        self._look.clear()
+        self._wait = await self._renew() if self._led else await self._run_for_it()
 
     async def _renew(self) -> float:
         """Renew the lease; return the seconds until the next renewal."""

@@ -36,8 +36,7 @@ from outlast.store.store import Store
 from outlast.store.unreadable import Unreadable
 
 _POLL_SECONDS: Final = 5.0
-"""Interval at which a worker looks for jobs without a notification; the leader repeats lost
-ones."""
+"""How often a worker looks for jobs without a notification; the leader repeats lost ones."""
 _LISTEN_SECONDS: Final = 1.0
 _DUE_SECONDS: Final = 0.05
 """How long after its due time a returned job is looked for: clocks differ a little."""
@@ -53,6 +52,7 @@ _BEATS: Final = 3
 """Heartbeats within the time after which a silent worker loses its jobs."""
 
 _Task: TypeAlias = asyncio.Task[None]
+_Repeated: TypeAlias = tuple[Callable[[], Awaitable[None]], float]
 T = TypeVar("T")
 
 logger = structlog.get_logger(__name__)
@@ -132,10 +132,12 @@ class ProcrastinateEngine:
         return self._accepting
 
     async def open(self) -> None:
-        await self._queue.prepare()
+        await self._connections.enter_async_context(self._queue.prepared())
+        if self._concurrency == 0:  # it only enqueues, which needs no connection of the queue's
+            await self._connections.aclose()
 
     async def workers(self) -> int:
-        if self._staying:
+        if self._concurrency:
             return await self._queue.workers(self._takeover)
         async with self._queue.connected():
             return await self._queue.workers(self._takeover)
@@ -146,14 +148,12 @@ class ProcrastinateEngine:
         self._accepting = True
         if self._concurrency == 0:
             return
-        await self._connections.enter_async_context(self._queue.connected())
         await self._beat()
         self._staying = self._on_duty(
             (self._beat, self._beat_seconds), (self._watch, 0.25), (self._read_requests, 0)
         )
         self._working = self._on_duty(
-            (self._take_jobs, 0),
-            (self._listen, _LISTEN_SECONDS),
+            (self._take_jobs, 0), (self._listen, _LISTEN_SECONDS), first=0.0
         )
         self._segments.start()
 
@@ -207,8 +207,8 @@ class ProcrastinateEngine:
     def pause(self, execution_id: str, request: PauseRequest) -> bool:
         return self._segments.pause(execution_id, request)
 
-    def _on_duty(self, *duties: tuple[Callable[[], Awaitable[None]], float]) -> list[Duty]:
-        """Run each repeatedly, with its pause in between.
+    def _on_duty(self, *duties: _Repeated, first: float | None = None) -> list[Duty]:
+        """Run each repeatedly, with its pause in between and, unless `first` is given, before.
 
         After a first failure it is repeated at once: a heartbeat has no time to lose.
         """
@@ -220,7 +220,7 @@ class ProcrastinateEngine:
                 sleep=_pause,
                 failures=self._failures,
                 retry=(0, _AWAY_SECONDS),
-                first=0.0,
+                first=first,
             )
             for duty, seconds in duties
         ]

@@ -105,15 +105,25 @@ class Queue:
 
     async def prepare(self) -> None:
         """Create the queue's tables if missing. Raises Overloaded."""
+        async with self.prepared():
+            pass
+
+    @asynccontextmanager
+    async def prepared(self) -> AsyncIterator[None]:
+        """Open the connections and create the queue's tables if missing. Raises Overloaded."""
         async with self.connected():
             with _translated():
-                if await self._jobs.check_connection_async():
-                    return
-                try:
-                    await self._app.schema_manager.apply_schema_async()
-                except ProcrastinateException:
-                    if not await self._jobs.check_connection_async():  # else another was quicker
-                        raise
+                await self._create_tables()
+            yield
+
+    async def _create_tables(self) -> None:
+        if await self._jobs.check_connection_async():
+            return
+        try:
+            await self._app.schema_manager.apply_schema_async()
+        except ProcrastinateException:
+            if not await self._jobs.check_connection_async():  # else another was quicker
+                raise
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
