@@ -10,7 +10,7 @@ from bench.process import ROOT, Child
 from bench.state import LABELS, SQLITE
 from bench.table import Row, median, unpromised
 
-SECONDS, IDLE_MIB, INSTALL_MIB = 1.5, 110.0, 150.0
+SECONDS, IDLE_MIB, INSTALL_MIB = 0.9, 85.0, 100.0
 MIB = 1024 * 1024
 BOUND = 300.0
 
