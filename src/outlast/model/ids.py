@@ -56,20 +56,19 @@ class Ids:
 
     def new(self, prefix: str, millis: int) -> str:
         """Return a new id of this time, or of the latest one so far if that is later."""
-        if millis > self._millis:
-            self._begin(millis)
-        else:
-            self._count += 1
-            if self._count == len(_PAIRS):
-                self._begin(self._millis + 1)
+        count = self._count + 1
+        if millis > self._millis or count == len(_PAIRS):
+            count = 0
+            self._begin(max(millis, self._millis + 1))
+        self._count = count  # of threads that make one at once, each has a number in range
         random = os.urandom(13)
         rest = random[1:].translate(_RANDOM).decode()
-        head = f"{prefix}_{self._time}{_VERSION}{_PAIRS[self._count]}"
+        head = f"{prefix}_{self._time}{_VERSION}{_PAIRS[count]}"
         return f"{head}{_VARIANTS[random[0]]}{rest}"
 
     def _begin(self, millis: int) -> None:
-        self._millis, self._count = millis, 0
         self._time = _written(millis, 50)
+        self._millis = millis
 
 
 def write(prefix: str, number: int) -> str:
