@@ -115,12 +115,13 @@ async def test_approved_as_it_is_it_runs_with_the_model_s_arguments(make_api: Ma
     api, path, _ = await waiting(make_api)
     reader = await signed_in(api)
     answer = await reader.send(path, do="approve", **form_of(await reader.page(path)))
-    assert (answer.status_code, answer.headers["location"]) == (
-        303,
-        "/console/approvals?done=approved",
-    )
+    run = path.split("/")[-2]
+    there = f"/console/approvals?done=approved&of={run}"
+    assert (answer.status_code, answer.headers["location"]) == (303, there)
     assert (await result_of(api, path))["parameters"] == PROPOSED
-    assert "The call is approved" in await reader.page(answer.headers["location"])
+    after = await reader.page(there)
+    assert f'The call is approved. <a href="/console/executions/{run}">' in after
+    assert "javascript" not in await reader.page("/console/approvals?done=approved&of=javascript:x")
     decided = await reader.page(path)
     assert "by your key" in decided
     assert 'class="diff"' not in decided, "nothing was edited"

@@ -90,7 +90,7 @@ async def test_input_is_given_by_a_form_of_its_schema(make_api: MakeApi) -> None
     assert (await reader.send(here, do="accept")).status_code == 422
     fields["answer.where.street"] = "High Street"
     done = await reader.send(here, **fields)
-    assert done.headers["location"] == "/console/approvals?done=answered"
+    assert done.headers["location"] == f"/console/approvals?done=answered&of={run}"
     assert (await api.rested(run))["status"] == "completed"
     content = {"street": "High Street", "floor": 2}
     assert tools.answers == {"where": {"action": "accept", "content": content}}

@@ -1,5 +1,6 @@
 """What waits for a person: the list, one call, its decision."""
 
+import re
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -38,6 +39,7 @@ _COUNTED: Final = 99
 _PARTS: Final = 3
 _LAST_STEPS: Final = 3
 _LONGEST_REASON: Final = 2000
+_ID: Final = re.compile(rf"{EXECUTION}_[0-9a-z]{{26}}")
 _READ: Final = Scope.EXECUTIONS_READ
 
 
@@ -58,7 +60,14 @@ async def approvals(call: Call, services: Services) -> Response:
         now=services.clock.now(),
         may_decide=Scope.APPROVALS_WRITE in call.principal.scopes,
         done=call.query_params.get("done", ""),
+        of=_of(call),
     )
+
+
+def _of(call: Call) -> str:
+    """Return the execution of the call that was decided before this page; empty if none was."""
+    of = call.query_params.get("of", "")
+    return of if _ID.fullmatch(of) else ""
 
 
 def _place(text: str) -> tuple[int | None, str, str] | None:
@@ -108,7 +117,8 @@ async def decide(call: Call, services: Services) -> Response:
         return await _shown(call, services, found, form=given, problem=problem, status=422)
     if form.get("next"):  # decided beside its transcript
         return RedirectResponse(call.link(next_page(form.get("next"))), 303)
-    return await _next(call, services, "approved" if decision.approved else "denied")
+    done = "approved" if decision.approved else "denied"
+    return await _next(call, services, done, wait.execution_id)
 
 
 def _argument(param: str | None) -> str:
@@ -133,13 +143,13 @@ def _decision(form: Form, edited: dict[str, Any], wait: Wait) -> Decision:
             raise NotArguments("", "Choose what to do.")
 
 
-async def _next(call: Call, services: Services, done: str) -> Response:
+async def _next(call: Call, services: Services, done: str, of: str) -> Response:
     """Lead to the next call that waits, else to the empty list."""
     found, _ = await services.approvals.awaited(call.principal, AwaitedPage(1))
     there = f"{ROOT}/approvals"
     if found:
         there = f"{ROOT}/{place_of(found[0])}"
-    return RedirectResponse(call.link(f"{there}?done={done}"), 303)
+    return RedirectResponse(call.link(f"{there}?done={done}&of={of}"), 303)
 
 
 async def _found(call: Call, services: Services) -> Waiting:
@@ -219,6 +229,7 @@ async def _shown(
         steps=last,
         now=services.clock.now(),
         done=call.query_params.get("done", ""),
+        of=_of(call),
         may_decide=Scope.APPROVALS_WRITE in call.principal.scopes,
     )
 

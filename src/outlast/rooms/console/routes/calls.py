@@ -55,7 +55,8 @@ async def answer(call: Call, services: Services) -> Response:
         if wait.request is not None:
             problem = refused(wait.request, error.param, error.message)
         return await _shown(call, services, found, given, problem, status=422)
-    return RedirectResponse(call.link(f"{ROOT}/approvals?done=answered"), 303)
+    there = f"{ROOT}/approvals?done=answered&of={wait.execution_id}"
+    return RedirectResponse(call.link(there), 303)
 
 
 def _given(wait: Wait, form: Form, given: dict[str, str]) -> CallResult:
