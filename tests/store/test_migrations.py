@@ -1,6 +1,7 @@
 """Migrations only go up, and a fresh schema equals a migrated one."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def test_the_newest_migration_is_the_one_that_the_server_expects() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+def migrated(path: Path) -> None:
+    """Run every migration on a new file."""
+    migrations.upgrade(f"sqlite:///{path}")
 
 
 def schema_of(path: Path) -> set[tuple[str, ...]]:
@@ -59,6 +65,28 @@ def test_a_migrated_file_has_exactly_the_schema_of_the_tables(tmp_path: Path) ->
 def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
     """Whether a table is ours rather than one of an index of words."""
     return kind != "table" or name is None or not name.startswith("memory_words")
+
+
+@pytest.mark.parametrize("make", [migrations.migrate_sqlite, migrated])
+def test_an_execution_has_one_of_the_known_statuses(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "outlast.db"
+    make(path)
+    with closing(sqlite3.connect(path)) as connection:
+        columns = connection.execute("PRAGMA table_info(executions)").fetchall()
+        needed = [name for _, name, _, not_null, *_ in columns if not_null]
+        insert = (
+            f"INSERT INTO executions ({', '.join(needed)}) "
+            f"VALUES ({', '.join(f':{name}' for name in needed)})"
+        )
+        row = dict.fromkeys(needed, 0)
+        with pytest.raises(sqlite3.IntegrityError, match="ck_executions_status"):
+            connection.execute(insert, row | {"status": "sleeping"})
+        with pytest.raises(sqlite3.IntegrityError, match="completed_at_when_terminal"):
+            connection.execute(insert, row | {"status": "cancelled"})
+        connection.execute(insert, row | {"status": "paused"})
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def test_migrating_a_second_time_changes_nothing(tmp_path: Path) -> None:

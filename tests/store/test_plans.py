@@ -4,6 +4,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 from sqlalchemy import Executable, literal_column, select
@@ -118,10 +119,12 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Con
 
 
 def plan_of(connection: sqlite3.Connection, statement: Statement) -> list[str]:
-    text, constants = statement.compiled(sqlite.dialect(paramstyle="named"))
-    names = set(re.findall(r":(\w+)", text))
-    values = {name: constants.get(name, "1") for name in names}
-    rows = connection.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
+    rows = list[tuple[Any, ...]]()
+    for one in statement.apart or (statement,):
+        text, constants = one.compiled(sqlite.dialect(paramstyle="named"))
+        names = set(re.findall(r":(\w+)", text))
+        values = {name: constants.get(name, "1") for name in names}
+        rows += connection.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
     return [str(row[-1]) for row in rows]
 
 
@@ -158,7 +161,8 @@ def test_a_statement_takes_the_index_that_is_made_for_it(
 
 def written_by(connection: sqlite3.Connection, statement: Statement) -> set[str]:
     """The indices that a statement writes, and the one by which it finds its row."""
-    text, _ = statement.compiled(sqlite.dialect(paramstyle="named"))
+    assert statement.apart is not None
+    text, _ = statement.apart[1].compiled(sqlite.dialect(paramstyle="named"))
     program = connection.execute(f"EXPLAIN {text}", dict.fromkeys(re.findall(r":(\w+)", text), 1))
     roots = {row[3] for row in program if row[1] == "OpenWrite"}
     known = connection.execute("SELECT rootpage, name FROM sqlite_master WHERE type = 'index'")

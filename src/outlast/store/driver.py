@@ -12,7 +12,15 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import literal_column, select
 from sqlalchemy.engine import Dialect
-from sqlalchemy.sql.expression import ClauseElement, Executable, Insert, SelectBase
+from sqlalchemy.sql.expression import (
+    ClauseElement,
+    ColumnElement,
+    Delete,
+    Executable,
+    Insert,
+    SelectBase,
+    Update,
+)
 
 from outlast.model.execution import Execution, PauseRequest
 from outlast.store.listeners import Committed, Listeners
@@ -27,6 +35,9 @@ class Statement:
 
     independent: bool = field(default=False, kw_only=True)
     """Whether it changes only rows that no other statement of its transaction reads or changes."""
+    apart: "tuple[Statement, Statement] | None" = field(default=None, kw_only=True)
+    """What SQLite runs in its place: a query for what it returns and does not change, and, if that
+    finds a row, the change. A RETURNING costs SQLite a temporary table, more than the query."""
 
     @property
     def clause(self) -> Executable:
@@ -63,6 +74,15 @@ class BatchStatement(Statement):
     def answers(self) -> bool:
         """Both return the same rows."""
         return Statement(self.made).answers
+
+
+def query_and_change(
+    change: Update | Delete, *columns: ColumnElement[Any]
+) -> tuple[Statement, Statement]:
+    """Return `Statement.apart` of a change that returns these columns."""
+    where = change.whereclause
+    assert where is not None
+    return Statement(select(*columns).where(where)), Statement(change)
 
 
 @cache

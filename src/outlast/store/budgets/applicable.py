@@ -19,6 +19,9 @@ _SELECTED: Final = (
     " FROM executions AS root WHERE root.id = executions.root_id)))"
 )
 
+_ANY: Final = "EXISTS (SELECT 1 FROM budgets WHERE budgets.workspace_id = executions.workspace_id)"
+"""SQLite makes a temporary table of the owners, also where there is nothing to be found."""
+
 
 class _Applying(ColumnElement[str]):
     """The budgets that the row of `executions` spends from; null if there are none.
@@ -41,7 +44,8 @@ def _in_postgres(element: _Applying, compiler: SQLCompiler, **more: Any) -> str:
 @compiles(_Applying, "sqlite")
 def _in_sqlite(element: _Applying, compiler: SQLCompiler, **more: Any) -> str:
     del element, compiler, more
-    return _SELECTED.format(joined="group_concat")
+    selected = _SELECTED.format(joined="group_concat")
+    return f"CASE WHEN {_ANY} THEN {selected} END"
 
 
 APPLYING: Final = _Applying()

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.conversation import Conversation
-from outlast.store.driver import Row, Statement
+from outlast.store.driver import Row, Statement, query_and_change
 from outlast.store.executions.tables import executions
 from outlast.store.tables import count, identifier, json, metadata, time
 from outlast.store.workspaces import workspaces
@@ -97,14 +97,17 @@ CONTINUE_CONVERSATION: Final = Statement(
     .returning(conversations.c.turns)
 )
 
-TOUCH_CONVERSATION: Final = Statement(
+_touch: Final = (
     update(conversations)
     .where(
         conversations.c.id == bindparam("conversation"),
         conversations.c.workspace_id == bindparam("workspace"),
     )
     .values(last_active_at=bindparam("at"))
-    .returning(conversations.c.turns)
+)
+
+TOUCH_CONVERSATION: Final = Statement(
+    _touch.returning(conversations.c.turns), apart=query_and_change(_touch, conversations.c.turns)
 )
 """Locks the turns like `LOCK_TURNS`; returns the number of the newest."""
 

@@ -39,6 +39,7 @@ from outlast.store.driver import (
     Statement,
     Transaction,
     TransactionResult,
+    query_and_change,
 )
 from outlast.store.executions.joined import APPEND_TEXTS, DELETE_LAST_TEXTS
 from outlast.store.executions.statements import OWNED
@@ -66,30 +67,37 @@ APPEND_EVENT: Final = Statement(
 )
 """Appends one event; the execution's row is locked."""
 
-_append_text: Final = (
-    insert(events)
-    .from_select(
-        ["execution_id", "seq", "segment", "kind", "data", "at"],
-        select(
-            executions.c.id,
-            select(func.coalesce(func.max(events.c.seq), 0) + bindparam("pieces"))
-            .where(events.c.execution_id == bindparam("id"))
-            .scalar_subquery(),
-            executions.c.segment,
-            bindparam("kind"),
-            bindparam("data"),
-            bindparam("at"),
-        ).where(
-            executions.c.id == bindparam("id"),
-            executions.c.workspace_id == bindparam("workspace"),
-            executions.c.status == literal_column("'running'"),
-            executions.c.segment == bindparam("segment"),
-        ),
-    )
-    .returning(events.c.execution_id, events.c.segment, events.c.seq)
+_end_of_text: Final = (
+    select(func.coalesce(func.max(events.c.seq), 0) + bindparam("pieces"))
+    .where(events.c.execution_id == bindparam("id"))
+    .scalar_subquery()
+)
+_running: Final = and_(
+    executions.c.id == bindparam("id"),
+    executions.c.workspace_id == bindparam("workspace"),
+    executions.c.status == literal_column("'running'"),
+    executions.c.segment == bindparam("segment"),
+)
+_append_text: Final = insert(events).from_select(
+    ["execution_id", "seq", "segment", "kind", "data", "at"],
+    select(
+        executions.c.id,
+        _end_of_text,
+        executions.c.segment,
+        bindparam("kind"),
+        bindparam("data"),
+        bindparam("at"),
+    ).where(_running),
 )
 
-APPEND_TEXT: Final = BatchStatement(_append_text, arrays=APPEND_TEXTS)
+APPEND_TEXT: Final = BatchStatement(
+    _append_text.returning(events.c.execution_id, events.c.segment, events.c.seq),
+    arrays=APPEND_TEXTS,
+    apart=(
+        Statement(select(executions.c.id, executions.c.segment, _end_of_text).where(_running)),
+        Statement(_append_text),
+    ),
+)
 """Appends text to running segments; no row means that a segment is over. Writes no other row.
 
 On Postgres the executions' rows are locked against `advance`, the newest id first, so that no text
@@ -120,15 +128,16 @@ _kept: Final = (
 )
 """Selects the event before the last pieces; no row if the log does not end with all of them."""
 
+_delete_last_text: Final = delete(events).where(
+    events.c.execution_id == bindparam("id"),
+    events.c.seq > _kept,
+    events.c.kind.in_(_TEXTS),
+)
+
 DELETE_LAST_TEXT: Final = BatchStatement(
-    delete(events)
-    .where(
-        events.c.execution_id == bindparam("id"),
-        events.c.seq > _kept,
-        events.c.kind.in_(_TEXTS),
-    )
-    .returning(events.c.execution_id, events.c.seq),
+    _delete_last_text.returning(events.c.execution_id, events.c.seq),
     arrays=DELETE_LAST_TEXTS,
+    apart=query_and_change(_delete_last_text, events.c.execution_id, events.c.seq),
 )
 """Deletes the last pieces of the log; only inside `advance`, which rewrites them as one row."""
 

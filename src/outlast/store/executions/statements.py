@@ -20,7 +20,7 @@ from sqlalchemy.sql.expression import ColumnElement, ScalarSelect, Update
 
 from outlast.model.execution import CLIENT_DRIVEN
 from outlast.store.budgets.applicable import APPLYING
-from outlast.store.driver import Statement
+from outlast.store.driver import Statement, query_and_change
 from outlast.store.executions.columns import Writer, written_by
 from outlast.store.executions.tables import events, execution_metadata, executions
 
@@ -77,9 +77,13 @@ ADVANCED: Final = _set().values(
     )
 )
 
-ADVANCE_EXECUTION: Final = Statement(
-    ADVANCED.returning(executions.c.cancel_requested, LAST_SEQ, APPLYING)
-)
+
+def _advance(change: Update) -> Statement:
+    columns = (executions.c.cancel_requested, LAST_SEQ, APPLYING)
+    return Statement(change.returning(*columns), apart=query_and_change(change, *columns))
+
+
+ADVANCE_EXECUTION: Final = _advance(ADVANCED)
 """Compare-and-set on status, segment and waiting: no row means that the execution has moved on.
 
 On steps and credits too: who takes over a running one may have read it before its last step.
@@ -89,25 +93,17 @@ if another process has appended meanwhile the next event's insert fails, and bot
 request to pause that came meanwhile stays, unless the execution is paused or has ended.
 """
 
-ADVANCE_LIVE: Final = Statement(
-    _set(_OF_AN_END).returning(executions.c.cancel_requested, LAST_SEQ, APPLYING)
-)
+ADVANCE_LIVE: Final = _advance(_set(_OF_AN_END))
 """The same between two live statuses; a request to pause stays.
 
 SQLite rewrites an index for each of its columns that is set, changed or not: so this and
 `ADVANCE_RUNNING` set only what their moves may change.
 """
 
-ADVANCE_RUNNING: Final = Statement(
-    _set(_OF_AN_END | _OF_A_MOVE).returning(executions.c.cancel_requested, LAST_SEQ, APPLYING)
-)
+ADVANCE_RUNNING: Final = _advance(_set(_OF_AN_END | _OF_A_MOVE))
 """The same inside a segment: it sets no indexed column."""
 
-ADVANCE_AWAITING: Final = Statement(
-    ADVANCED.values(awaiting=bindparam("new_awaiting")).returning(
-        executions.c.cancel_requested, LAST_SEQ, APPLYING
-    )
-)
+ADVANCE_AWAITING: Final = _advance(ADVANCED.values(awaiting=bindparam("new_awaiting")))
 """The same from or to a suspension, which sets who or what is awaited."""
 
 SET_AWAITING: Final = Statement(

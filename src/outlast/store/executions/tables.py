@@ -4,19 +4,44 @@ from typing import Final
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Table, Text, text
 
+from outlast.model.execution import Status
 from outlast.store.executions.columns import COLUMNS, SHOWN_STATUS, UNSUCCESSFUL
-from outlast.store.tables import count, flag, identifier, index_of_some, json, metadata, time
+from outlast.store.tables import (
+    ByDatabase,
+    count,
+    flag,
+    identifier,
+    index_of_some,
+    json,
+    metadata,
+    time,
+)
+
+
+def _of_status(rule: str, *statuses: str) -> ByDatabase:
+    """Return this rule, in which {} is that the status is one of these.
+
+    SQLite makes a temporary table of a list for each row that it checks, so it gets no list.
+    """
+    quoted = [f"'{status}'" for status in statuses]
+    return ByDatabase(
+        sqlite=rule.format(" OR ".join(f"status = {one}" for one in quoted)),
+        postgres=rule.format(f"status IN ({','.join(quoted)})"),
+    )
+
 
 executions: Final = Table(
     "executions",
     metadata,
     *(known.column for known in COLUMNS),
+    CheckConstraint(_of_status("{}", *Status), name="status"),
     CheckConstraint(
-        "status IN ('queued','running','suspended','paused','completed','failed','cancelled')",
-        name="status",
-    ),
-    CheckConstraint(
-        "(status IN ('completed','failed','cancelled')) = (completed_at IS NOT NULL)",
+        _of_status(
+            "({}) = (completed_at IS NOT NULL)",
+            Status.COMPLETED,
+            Status.FAILED,
+            Status.CANCELLED,
+        ),
         name="completed_at_when_terminal",
     ),
     CheckConstraint("(status = 'failed') = (error IS NOT NULL)", name="error_when_failed"),

@@ -11,8 +11,9 @@ from sqlalchemy.dialects import sqlite
 from outlast.store.driver import Statement
 
 InOrder: TypeAlias = Callable[[dict[str, Any]], Sequence[Any]]
-Compiled: TypeAlias = tuple[str, dict[str, Any], InOrder, bool]
-"""The text, its constant values, the order of its parameters, whether it returns rows."""
+Compiled: TypeAlias = tuple[str, dict[str, Any], InOrder, bool, Statement | None]
+"""The text, its constant values, the order of its parameters, whether it returns rows, and what
+follows if it does."""
 _NAME: Final = re.compile(r":(\w+)")
 
 
@@ -25,9 +26,10 @@ class Texts:
         """Returns a statement in SQLite's dialect."""
 
     def _compiled(self, statement: Statement) -> Compiled:
-        text, constants = statement.compiled(self._dialect)
+        first, then = statement.apart or (statement, None)
+        text, constants = first.compiled(self._dialect)
         in_order = _in_order(_NAME.findall(text))
-        return (_NAME.sub("?", text), constants, in_order, statement.answers)
+        return (_NAME.sub("?", text), constants, in_order, first.answers, then)
 
 
 def _in_order(names: Sequence[str]) -> InOrder:
