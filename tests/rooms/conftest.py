@@ -8,12 +8,12 @@ import pytest
 
 from outlast.model.agent import AgentSpec
 from outlast.model.clock import SystemClock
-from outlast.model.workspace import Principal, Scope
+from outlast.model.workspace import Scope
 from outlast.testing import NamedModels
-from tests.support.api import Api
+from tests.support.api import Api, SharedServer, api_of
 from tests.support.databases import Database
 from tests.support.models import FakeModel, by_turn
-from tests.support.tools import FakeTools, spec
+from tests.support.tools import FakeTools
 
 MakeApi = Callable[..., Awaitable[Api]]
 
@@ -39,19 +39,26 @@ async def make_api(database: Database) -> AsyncIterator[MakeApi]:
                     **more,
                 )
             )
-            keys = core.services.keys
-            workspace = await core.services.workspaces.put("default")
-            made_key = await keys.create(workspace.id, "owner", scopes)
-            caller = Principal(made_key.key.id, workspace.id, scopes)
-            await core.services.agents.put(workspace.id, [(agent or spec(), "1")])
-            api = Api(core, caller, made_key.secret)
+            api = await api_of(core, agent=agent, scopes=scopes)
             stack.push_async_callback(api.client.aclose)
             return api
 
         yield made
 
 
+@pytest.fixture(scope="module")
+async def shared_server(module_database: Database) -> AsyncIterator[SharedServer]:
+    """One for all tests of a module whose agent says Hello."""
+    models = NamedModels({"actor": FakeModel(by_turn(["Hel", "lo"]))})
+    async with module_database.core(models=models, tools=FakeTools(), drain_seconds=1) as core:
+        yield SharedServer(core)
+
+
 @pytest.fixture
-async def api(make_api: MakeApi) -> Api:
-    """A server whose agent says Hello."""
-    return await make_api()
+async def api(shared_server: SharedServer) -> AsyncIterator[Api]:
+    """A new workspace of the module's server, with an agent that says Hello.
+
+    A test that looks at more of a server than its workspace makes its own, by `make_api`.
+    """
+    async with shared_server.api() as made:
+        yield made

@@ -3,15 +3,16 @@
 import pytest
 
 from outlast.model.agent import AgentSpec, shown_message, shown_model
-from tests.support.api import Api
+from tests.support.api import Api, MakeApi
 from tests.support.databases import Database
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_a_key_with_scopes_that_are_gone_opens_what_it_did(
-    api: Api, database: Database
+    make_api: MakeApi, database: Database
 ) -> None:
+    api = await make_api()
     database.rows(
         """UPDATE keys SET scopes = '["executions:read", "webhooks:manage", "of a newer one"]'"""
     )

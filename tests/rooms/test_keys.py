@@ -55,7 +55,10 @@ async def test_a_new_key_opens_what_it_was_given_and_nothing_else(api: Api) -> N
     assert refusal(refused) == (403, "insufficient_scope", None)
 
 
-async def test_a_secret_is_shown_once_and_a_hash_never(api: Api, database: Database) -> None:
+async def test_a_secret_is_shown_once_and_a_hash_never(
+    make_api: MakeApi, database: Database
+) -> None:
+    api = await make_api()
     key = await made(api, ONCE)
     (row,) = database.rows(f"SELECT hash FROM keys WHERE id = '{key['id']}'")
     for path in (PATH, f"{PATH}/{key['id']}"):
@@ -295,7 +298,8 @@ async def test_a_repeated_request_gets_the_first_answer_though_it_could_not_be_m
     assert refusal(await api.client.post(PATH, json=body, headers=ONCE))[0] == 422
 
 
-async def test_no_secret_is_in_the_database_in_clear(api: Api, database: Database) -> None:
+async def test_no_secret_is_in_the_database_in_clear(make_api: MakeApi, database: Database) -> None:
+    api = await make_api()
     key = await made(api, ONCE)
     kept = database.rows("SELECT * FROM idempotency")
     assert [row for row in kept if key["id"] in row]

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
 import httpx2
@@ -11,8 +12,11 @@ import orjson
 import uvicorn
 
 from outlast.app import Core
-from outlast.model.workspace import Principal
+from outlast.model.agent import AgentSpec
+from outlast.model.workspace import Principal, Scope
+from outlast.services.workspaces import DEFAULT_WORKSPACE
 from outlast.web import App, create_app
+from tests.support.tools import spec
 from tests.support.waiting import BOUND
 
 MakeApi = Callable[..., Awaitable["Api"]]
@@ -24,9 +28,10 @@ Frame = tuple[str, dict[str, Any]]
 class Api:
     """A running core behind an app, and the key that opens it."""
 
-    def __init__(self, core: Core, caller: Principal, key: str) -> None:
+    def __init__(self, core: Core, caller: Principal, key: str, app: App | None = None) -> None:
+        """`app`: the one of this core, where it has one already."""
         self.core, self.caller, self.key = core, caller, key
-        self.app: App = create_app(core)
+        self.app: App = app or create_app(core)
         self.headers = {"Authorization": f"Bearer {key}"}
         self.client = httpx2.AsyncClient(
             transport=httpx2.ASGITransport(self.app),
@@ -73,6 +78,37 @@ class Api:
             finally:
                 server.should_exit = True
                 await serving
+
+
+class SharedServer:
+    """A core behind an app that tests share; each has a workspace of its own."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._app = create_app(core)
+        self._numbers = count(1)
+
+    @asynccontextmanager
+    async def api(self) -> AsyncIterator[Api]:
+        """The API of a new workspace with one agent."""
+        api = await api_of(self._core, f"workspace-{next(self._numbers)}", app=self._app)
+        async with api.client:
+            yield api
+
+
+async def api_of(
+    core: Core,
+    workspace: str = DEFAULT_WORKSPACE,
+    agent: AgentSpec | None = None,
+    scopes: frozenset[Scope] = frozenset(Scope),
+    app: App | None = None,
+) -> Api:
+    """Return the API of a workspace, which is created if necessary, with an agent and a key."""
+    services = core.services
+    made = await services.workspaces.put(workspace)
+    key = await services.keys.create(made.id, "owner", scopes)
+    await services.agents.put(made.id, [(agent or spec(), "1")])
+    return Api(core, Principal(key.key.id, made.id, scopes), key.secret, app)
 
 
 def frames(content: bytes) -> list[Frame]:

@@ -122,8 +122,8 @@ async def test_pages_of_a_task_that_its_client_drives(api: Api) -> None:
     compare("task_roll_back", await reader.page(f"{here}/checkpoints/{first['id']}"))
 
 
-async def test_pages_of_what_a_workspace_has(api: Api) -> None:
-    await api.core.services.workspaces.put("default")
+async def test_pages_of_what_a_workspace_has(make_api: MakeApi) -> None:
+    api = await make_api()
     reader = await signed_in(api)
     client = api.client
     schedule = await client.post(

@@ -68,7 +68,10 @@ async def test_the_csv_adds_up_to_what_the_api_says(
 @pytest.mark.parametrize(
     ("by", "shown"), [("agent", "no agent"), ("model", "small"), ("tool", "models")]
 )
-async def test_what_belongs_to_no_execution_has_a_row(api: Api, by: str, shown: str) -> None:
+async def test_what_belongs_to_no_execution_has_a_row(
+    make_api: MakeApi, by: str, shown: str
+) -> None:
+    api = await make_api()
     charges = api.core.store.request_charges
     now, key = api.core.clock.now(), api.caller.key_id
     charge = Charge("step_1", None, "model", "small", 7, now, Usage(5))
