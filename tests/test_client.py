@@ -30,6 +30,7 @@ class QuickClock(SystemClock):
     """Sleeps take no time, but the time they would take passes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.slept = 0.0
 
     def monotonic(self) -> float:
@@ -180,6 +181,12 @@ async def test_an_answer_that_is_no_json_is_refused_without_showing_it() -> None
     async with client_of(Garbage()) as client:
         with pytest.raises(Refused, match="did not answer JSON"):
             await client.get("exec_1")
+
+
+async def test_a_url_without_its_scheme_is_explained_in_one_sentence() -> None:
+    async with Client("localhost:8321", "key", patience=0) as client:
+        with pytest.raises(Unreachable, match=r"localhost:8321 does not answer: .*[^.]\.$"):
+            await client.ready()
 
 
 async def test_a_server_that_stays_away_ends_the_patience() -> None:

@@ -191,7 +191,9 @@ class Connection:
         return bytes(answer.content)
 
     def _unreachable(self, error: Exception) -> Unreachable:
-        return Unreachable(f"{self.url} does not answer: {str(error) or type(error).__name__}.")
+        return Unreachable(
+            f"{self.url} does not answer: {str(error).rstrip('.') or type(error).__name__}."
+        )
 
 
 def _bounds(seconds: float) -> tuple[float, float, float, float]:
