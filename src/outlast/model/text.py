@@ -163,12 +163,12 @@ def _part(part: Part) -> Part:
             same = text is part.text and signature is part.signature
             return part if same else replace(part, text=text, signature=signature)
         case ToolCall():
-            return replace(
-                part,
-                name=storable(part.name),
-                parameters=storable(part.parameters),
-                invalid=storable(part.invalid),
-                provider_id=storable(part.provider_id),
+            return ToolCall(
+                part.id,
+                storable(part.name),
+                storable(part.parameters),
+                storable(part.invalid),
+                storable(part.provider_id),
             )
 
 

@@ -31,7 +31,6 @@ from outlast.engine.code_agents.replay import Replay
 from outlast.engine.segment.limits import check_spent, overspent, settings_of, too_dear
 from outlast.engine.segment.model_steps import ModelSteps, instructions_of
 from outlast.engine.segment.segment import Interrupted, Segment, Stop
-from outlast.engine.segment.step_events import model_finished
 from outlast.engine.segment.time_left import out_of_time, seconds_left
 from outlast.engine.segment.tool_calls import ToolCalls
 from outlast.engine.segment.writer import SegmentWriter
@@ -158,7 +157,7 @@ class CodeAgentRunner:
                 await self._void(segment, error)
                 pending.refuse(error)
                 return
-            await self.writer.record(segment, (model_finished(step),), step)
+            await self.writer.record(segment, (), step)
         pending.give(step.message)
 
     async def _void(self, segment: Segment, error: OutlastError) -> None:
@@ -183,7 +182,7 @@ class CodeAgentRunner:
             calls = step.message.tool_calls
             if (error := too_dear(segment, spec, self.writer.prices, calls)) is not None:
                 raise error
-            await self.model_steps.record_calls(segment, spec, step)
+            await self.model_steps.record_calls(segment, spec, step, logged=False)
             begun = segment.callable()
             if not begun:
                 return False
@@ -224,7 +223,6 @@ class CodeAgentRunner:
             step = self._own_step(segment, AssistantMessage(parts), "stop")
             if output:
                 self.writer.texts.add(segment, TextAdded, output)
-            completed = (model_finished(step), *completed)
         await self.writer.record(segment, completed, step, Status.COMPLETED, output=output)
 
 

@@ -1,6 +1,7 @@
 """What tools are given of the execution that calls them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -18,8 +19,8 @@ class CallContexts:
 
     seal: Seal
 
-    def of(self, execution: Execution, tool_call_id: str) -> ToolContext:
-        """Return the context of a call. Raises ToolFailed if it cannot be read."""
+    def of(self, execution: Execution, tool_call_id: str, **more: Any) -> ToolContext:
+        """Return the context of a call, and `more`. Raises ToolFailed if it cannot be read."""
         return ToolContext(
             execution.workspace_id,
             execution.id,
@@ -29,6 +30,7 @@ class CallContexts:
             self._headers(execution),
             execution.user,
             execution.memory_stores,
+            **more,
         )
 
     def _headers(self, execution: Execution) -> dict[str, str]:

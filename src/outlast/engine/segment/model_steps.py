@@ -27,7 +27,7 @@ from outlast.engine.segment.messages import messages_of
 from outlast.engine.segment.reservations import Reservations
 from outlast.engine.segment.segment import Segment, TextKind
 from outlast.engine.segment.sight import OF_IMAGES, Sight
-from outlast.engine.segment.step_events import model_finished, requested, suspended
+from outlast.engine.segment.step_events import requested, suspended
 from outlast.engine.segment.writer import SegmentWriter
 from outlast.model.agent import Agent, AgentSpec, shown_message
 from outlast.model.budget import BudgetRefused
@@ -99,7 +99,7 @@ class ModelSteps:
             await self._record_failure(segment, _without_calls(step), error)
             return
         try:
-            await self.record_calls(segment, agent.spec, step, (model_finished(step),))
+            await self.record_calls(segment, agent.spec, step)
         except BudgetRefused as refused:
             await self._record_failure(segment, _without_calls(step), refused)
 
@@ -253,10 +253,9 @@ class ModelSteps:
 
     async def _record_end(self, segment: Segment, spec: AgentSpec, step: ModelStep) -> None:
         """Record the last answer; fail the execution if it cost too much or was withheld."""
-        finished, output = model_finished(step), step.message.text
         error = end_error(segment, spec, self.writer.prices, step)
         if error is None:
-            events = (finished, ExecutionCompleted())
+            output, events = step.message.text, (ExecutionCompleted(),)
             await self.writer.record(segment, events, step, Status.COMPLETED, output=output)
             return
         await self._record_failure(segment, step, error)
@@ -265,8 +264,7 @@ class ModelSteps:
         """Record and charge the answer, and fail the execution."""
         failure = failure_of(error)
         failed = ExecutionFailed(failure.type, failure.code, failure.message)
-        events = (model_finished(step), failed)
-        await self.writer.record(segment, events, step, Status.FAILED, error=failure)
+        await self.writer.record(segment, (failed,), step, Status.FAILED, error=failure)
 
     async def end(self, segment: Segment, agent: Agent) -> None:
         """Complete an execution that was rolled back to its last answer."""
@@ -279,12 +277,12 @@ class ModelSteps:
         )
 
     async def record_calls(
-        self, segment: Segment, spec: AgentSpec, step: ModelStep, before: tuple[Event, ...] = ()
+        self, segment: Segment, spec: AgentSpec, step: ModelStep, *, logged: bool = True
     ) -> None:
         """Record the step, and log its tool calls as started in the same commit.
 
-        `before`: events that precede them. If all wait, the segment ends suspended. Raises
-        BudgetRefused: nothing is recorded.
+        `logged`: as in `record`. If all wait, the segment ends suspended. Raises BudgetRefused:
+        nothing is recorded.
         """
         calls = step.message.tool_calls
         now = self.writer.clock.now()
@@ -296,7 +294,6 @@ class ModelSteps:
         some_open = any(wait.is_open for wait in waits.values())
         only_waits = len(waits) == len(calls) and some_open and not segment.pausing
         events = (
-            *before,
             *_call_events(calls, step.number, waits),
             *children_started(children, waits),
             *((suspended(waits.values()),) if only_waits else ()),
@@ -311,6 +308,7 @@ class ModelSteps:
                 tuple(waits.values()),
                 children,
                 held=held,
+                logged=logged,
             )
         except BudgetRefused as error:
             raise await self.reservations.refused_calls(error, len(calls)) from error

@@ -11,7 +11,7 @@ from outlast.engine.segment.call_waits import CallWaits
 from outlast.engine.segment.children import Children, children_started
 from outlast.engine.segment.inputs import closed, is_lost
 from outlast.engine.segment.segment import Segment
-from outlast.engine.segment.step_events import requested, tool_finished
+from outlast.engine.segment.step_events import requested
 from outlast.engine.segment.writer import SegmentWriter
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.event import Event, StepRetried, ToolStarted
@@ -61,9 +61,7 @@ class PendingCalls:
             if not wait.runs
         ]
         for first in range(0, len(steps), AT_ONCE):
-            some = steps[first : first + AT_ONCE]
-            results = [(step, tool_finished(step), ran) for step, ran in some]
-            await self.writer.record_results(segment, results)
+            await self.writer.record_results(segment, steps[first : first + AT_ONCE])
         approved = [item for item in waiting if item[2].runs]
         if approved:
             await self._begin(segment, agent, approved)

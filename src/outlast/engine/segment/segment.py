@@ -353,10 +353,15 @@ class Segment:
     def callable(self) -> Calls:
         """Return the unanswered calls that do not wait, with their arguments."""
         return tuple(
-            (number, replace(call, parameters=self.approved.get(call.id, call.parameters)))
+            (number, self._approved(call))
             for number, call in self.unanswered()
             if call.id not in self.waits or call.id in self.approved
         )
+
+    def _approved(self, call: ToolCall) -> ToolCall:
+        """Return the call with the arguments of its approval, if it has any."""
+        arguments = self.approved.get(call.id)
+        return call if arguments is None else replace(call, parameters=arguments)
 
     def output(self) -> str | None:
         """Return the text of the newest model step that has any, the open step first."""

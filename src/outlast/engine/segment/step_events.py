@@ -1,24 +1,15 @@
 """Events of the steps and ends that a segment records."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from outlast.model.event import (
     ApprovalRequested,
-    Event,
     ExecutionSuspended,
     ModelFinished,
     ToolFinished,
 )
-from outlast.model.execution import ModelStep, ToolStep
+from outlast.model.execution import Step, ToolStep
 from outlast.model.wait import Awaiting, Wait, awaited
-
-
-def charged(event: Event, cost: int) -> Event:
-    """Return the event of the recorded step, with its cost."""
-    if isinstance(event, (ModelFinished, ToolFinished)):
-        return replace(event, credits=cost)
-    return event
 
 
 def suspended(waits: Iterable[Wait]) -> ExecutionSuspended:
@@ -37,8 +28,19 @@ def requested(question: Wait) -> ApprovalRequested:
     )
 
 
-def model_finished(step: ModelStep) -> ModelFinished:
-    """Return the event of a recorded model request."""
+def finished(step: Step, cost: int) -> ModelFinished | ToolFinished:
+    """Return the event of a recorded step and its cost in billionths of a credit."""
+    if isinstance(step, ToolStep):
+        return ToolFinished(
+            step.number,
+            step.call.id,
+            step.call.name,
+            step.result,
+            step.is_error,
+            step.duration_ms,
+            cost,
+            images=step.images,
+        )
     usage = step.usage
     return ModelFinished(
         step.number,
@@ -49,17 +51,5 @@ def model_finished(step: ModelStep) -> ModelFinished:
         usage.cache_read_tokens,
         usage.cache_write_tokens,
         usage.estimated,
-    )
-
-
-def tool_finished(step: ToolStep) -> ToolFinished:
-    """Return the event of a recorded tool call."""
-    return ToolFinished(
-        step.number,
-        step.call.id,
-        step.call.name,
-        step.result,
-        step.is_error,
-        step.duration_ms,
-        images=step.images,
+        cost,
     )

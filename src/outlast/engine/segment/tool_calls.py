@@ -17,7 +17,6 @@ from outlast.engine.segment.handles import Handles
 from outlast.engine.segment.inputs import Inputs, given_input
 from outlast.engine.segment.reservations import Reservations
 from outlast.engine.segment.segment import NOTHING_BESIDE, CallRecord, Interrupted, Segment, ended
-from outlast.engine.segment.step_events import tool_finished
 from outlast.engine.segment.writer import SegmentWriter
 from outlast.model.agent import SOURCE_SEPARATOR, AgentSpec, ToolSpec
 from outlast.model.clock import whole_millis
@@ -102,15 +101,11 @@ class ToolCalls:
             runs = _runs(spec, step.call)
             beside = segment.records.pop(step.call.id, NOTHING_BESIDE)
             extra = await self._embedding_cost(beside.embedded)
-            events = (tool_finished(step),)
             try:
-                await self.writer.record(
-                    segment, events, step, ran=runs, beside=beside, extra=extra
-                )
+                await self.writer.record(segment, (), step, ran=runs, beside=beside, extra=extra)
             except MEMORY_REFUSALS as error:
                 refused = replace(step, result=error.message, is_error=True, images=())
-                events = (tool_finished(refused),)
-                await self.writer.record(segment, events, refused, ran=runs)
+                await self.writer.record(segment, (), refused, ran=runs)
             segment.in_flight.pop(step.call.id, None)
             segment.call_images.pop(step.call.id, None)
         for task in ran:
@@ -172,8 +167,9 @@ class ToolCalls:
     ) -> object:
         tool = _known(spec, call)
         execution = segment.execution
-        context = replace(
-            self.contexts.of(execution, call.id),
+        context = self.contexts.of(
+            execution,
+            call.id,
             browser=self.browsers.of(segment) if tool.is_browser else None,
             handle=segment.handles.get(call.id),
             defer=partial(handles.defer, number, call.id),

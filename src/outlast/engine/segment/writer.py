@@ -9,7 +9,7 @@ from outlast.agents.prices.price_list import PriceList
 from outlast.engine.segment.browsers import counted, uncharged_seconds, written
 from outlast.engine.segment.reservations import still_reserved
 from outlast.engine.segment.segment import NOTHING_BESIDE, CallRecord, Segment, StepText, Stop
-from outlast.engine.segment.step_events import charged, model_finished, requested, suspended
+from outlast.engine.segment.step_events import finished, requested, suspended
 from outlast.engine.segment.text_log import TextLog
 from outlast.model.budget import Reservation
 from outlast.model.charge import Charge
@@ -22,7 +22,6 @@ from outlast.model.event import (
     ExecutionPaused,
     ExecutionReleased,
     ExecutionStarted,
-    ToolFinished,
 )
 from outlast.model.execution import (
     TERMINAL,
@@ -46,8 +45,8 @@ from outlast.store.executions.values import Advance, NewChild
 CUT_OFF: Final = frozenset({"cancelled", "error"})
 """Finish reasons of incomplete answers; nothing continues from them."""
 
-Result: TypeAlias = tuple[ToolStep, ToolFinished, bool]
-"""(step, its event, whether it ran and is charged)."""
+Result: TypeAlias = tuple[ToolStep, bool]
+"""(step, whether it ran and is charged)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +94,15 @@ class SegmentWriter:
         beside: CallRecord = NOTHING_BESIDE,
         *,
         extra: int = 0,
+        logged: bool = True,
         **changes: Any,
     ) -> None:
         """Record events, a step, and unless the step was cut off a checkpoint after it.
 
-        The step is charged, and its event in `events` gets the cost. `ran`: False for a tool that
-        did not run. `held`: what budgets are to reserve for its tool calls. `beside`: what the step
-        writes to memory stores, and its images. `extra`: credits that a tool has cost beyond its
-        price. Raises BudgetRefused, and what such a write raises.
+        The step is charged; its own event, with the cost, precedes `events` unless not `logged`.
+        `ran`: False for a tool that did not run. `held`: what budgets are to reserve for its tool
+        calls. `beside`: what the step writes to memory stores, and its images. `extra`: credits
+        that a tool has cost beyond its price. Raises BudgetRefused, and what such a write raises.
         """
         checkpoint: Checkpoint | None = None
         charge: Charge | None = None
@@ -115,7 +115,7 @@ class SegmentWriter:
             seconds = uncharged_seconds(segment, self.clock.now()) if ran else 0
             charge = self._charge(segment, step, extra, seconds) if ran else None
             changes |= counted(segment, seconds, step) if ran else {}
-            events = tuple([charged(event, _cost(charge)) for event in events])
+            events = (finished(step, _cost(charge)), *events) if logged else events
             if not (isinstance(step, ModelStep) and step.finish_reason in CUT_OFF):
                 checkpoint = self._checkpoint(segment, step)
         await self._advance(
@@ -142,15 +142,15 @@ class SegmentWriter:
         events: list[Event] = []
         charges: list[Charge] = []
         open_seconds = uncharged_seconds(segment, self.clock.now())
-        for step, event, ran in results:
+        for step, ran in results:
             seconds = open_seconds if ran and not charges else 0
             charge = self._charge(segment, step, open_seconds=seconds) if ran else None
-            events.append(charged(event, _cost(charge)))
+            events.append(finished(step, _cost(charge)))
             charges += () if charge is None else (charge,)
             done.append(step.number)
             checkpoints.append(self._checkpoint(segment, step, done))
-        tool_ms = execution.tool_ms + sum(step.duration_ms for step, _, _ in results)
-        done_now = [step for step, _, ran in results if ran]
+        tool_ms = execution.tool_ms + sum(step.duration_ms for step, _ in results)
+        done_now = [step for step, ran in results if ran]
         browser = counted(segment, open_seconds if done_now else 0, *done_now)
         await self._advance(
             segment,
@@ -158,11 +158,11 @@ class SegmentWriter:
             tuple(events),
             {"steps": execution.steps + len(results), "tool_ms": tool_ms} | browser,
             charges=tuple(charges),
-            steps=tuple([step for step, _, _ in results]),
+            steps=tuple([step for step, _ in results]),
             checkpoint=checkpoints.pop(),
             earlier=tuple(checkpoints),
         )
-        segment.add(*(step for step, _, _ in results))
+        segment.add(*(step for step, _ in results))
 
     def _checkpoint(self, segment: Segment, step: Step, done: Collection[int] = ()) -> Checkpoint:
         """Return the checkpoint after the step and those recorded before it.
@@ -244,7 +244,7 @@ class SegmentWriter:
         step = self._cut_off(segment, "cancelled")
         await self.record(
             segment,
-            (*_finished(step), ExecutionCancelled()),
+            (ExecutionCancelled(),),
             step,
             Status.CANCELLED,
             waits,
@@ -262,7 +262,7 @@ class SegmentWriter:
         event = ExecutionFailed(failure.type, failure.code, failure.message)
         await self.record(
             segment,
-            (*_finished(step), event),
+            (event,),
             step,
             Status.FAILED,
             waits,
@@ -394,7 +394,3 @@ def _sums(execution: Execution, step: Step) -> dict[str, Any]:
 
 def _cost(charge: Charge | None) -> int:
     return 0 if charge is None else charge.credits
-
-
-def _finished(step: ModelStep | None) -> tuple[Event, ...]:
-    return () if step is None else (model_finished(step),)
