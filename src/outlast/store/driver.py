@@ -155,8 +155,7 @@ Request: TypeAlias = Query | Together | Batch | Guarded
 Row: TypeAlias = tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionResult(Generic[T]):
+class TransactionResult(NamedTuple, Generic[T]):
     """What a transaction returns, and the notifications that follow its commit."""
 
     value: T

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ParamSpec
+from typing import NamedTuple, ParamSpec
 
 import structlog
 
@@ -14,8 +14,7 @@ P = ParamSpec("P")
 logger = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(NamedTuple):
     """What the followers of an execution get after its commit."""
 
     execution_id: str

@@ -20,6 +20,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.event import (
     TEXT_KINDS,
+    TEXTS,
     Cursor,
     Entry,
     Event,
@@ -283,12 +284,9 @@ def append_behind(
     return tuple(entries)
 
 
-_TEXT: Final = (TextAdded, ThinkingAdded)
-
-
 def _size(event: Event) -> int:
     """Return how many sequence numbers an event takes: one for each piece of text."""
-    return len(event.pieces) if isinstance(event, _TEXT) else 1
+    return len(event.pieces) if isinstance(event, TEXTS) else 1
 
 
 def _append_event(execution_id: str, segment: int, at: int, event: Event, pieces: int) -> Query:
