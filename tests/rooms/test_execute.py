@@ -140,7 +140,10 @@ async def test_a_preference_may_have_parameters_and_neighbours(api: Api, prefer:
     ("accept", "content_type"),
     [
         ("Text/Event-Stream", "text/event-stream"),
-        ("application/json, text/event-stream;q=0.5", "text/event-stream"),
+        ("text/event-stream;charset=utf-8;q=0.9, */*", "text/event-stream"),
+        ("application/json;q=0.5, text/event-stream", "text/event-stream"),
+        ("application/json, text/event-stream", "application/json"),
+        ("application/json, text/event-stream;q=0.5", "application/json"),
         ("application/json, text/event-stream; q=0", "application/json"),
         ("text/event-streams", "application/json"),
     ],
@@ -148,6 +151,11 @@ async def test_a_preference_may_have_parameters_and_neighbours(api: Api, prefer:
 async def test_accept_chooses_the_stream(api: Api, accept: str, content_type: str) -> None:
     response = await api.execute({"input": "Hi"}, headers={"Accept": accept})
     assert response.headers["content-type"].partition(";")[0] == content_type
+
+
+async def test_a_body_that_wants_no_stream_gets_none(api: Api) -> None:
+    body, headers = {"input": "Hi", "stream": False}, {"Accept": "text/event-stream"}
+    assert (await api.execute(body, headers=headers)).json()["status"] == "completed"
 
 
 async def test_prefer_wait_is_the_longest_wait(make_api: MakeApi) -> None:

@@ -43,7 +43,7 @@ from outlast.services.executions import (
 
 _WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*", re.IGNORECASE)
 _ASYNC: Final = "respond-async"
-_EVENTS: Final = re.compile(r"text/event-stream\s*(;(?!\s*q=0(\.0*)?\s*$).*)?")
+_WEIGHT: Final = re.compile(r"(?:^|;)\s*q=([01](?:\.[0-9]*)?)\s*(?:;|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Mode:
 
 def mode_of(body: ExecuteBody, headers: Headers) -> Mode:
     """Return the mode: stream wins over background, the body over `Prefer` (RFC 7240)."""
-    if body.stream or _takes_events(headers):
+    if body.stream or (body.stream is None and _prefers_events(headers)):
         return Mode(stream=True)
     if body.background:
         return Mode(seconds=0)
@@ -73,10 +73,17 @@ def mode_of(body: ExecuteBody, headers: Headers) -> Mode:
     return Mode()
 
 
-def _takes_events(headers: Headers) -> bool:
-    """Whether `Accept` names server-sent events and does not refuse them (RFC 9110, 12.5.1)."""
-    ranges = ",".join(headers.getlist("accept")).lower().split(",")
-    return any(_EVENTS.fullmatch(item.strip()) for item in ranges)
+def _prefers_events(headers: Headers) -> bool:
+    """Whether `Accept` prefers server-sent events to JSON (RFC 9110, 12.5.1).
+
+    Clients that were generated from the document accept both alike, and read JSON.
+    """
+    weights: dict[str, float] = {}
+    for item in ",".join(headers.getlist("accept")).lower().split(","):
+        name, _, parameters = item.partition(";")
+        found = _WEIGHT.search(parameters)
+        weights[name.strip()] = float(found[1]) if found else 1.0
+    return weights.get("text/event-stream", 0.0) > weights.get("application/json", 0.0)
 
 
 async def _request(call: Call, services: Services, body: ExecuteBody) -> StartExecution:
