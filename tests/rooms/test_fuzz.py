@@ -29,6 +29,7 @@ from tests.support.databases import POSTGRESQL, SQLITE, Database
 from tests.support.long_cases import WHOLE
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 EXAMPLES = {SQLITE: 30 if WHOLE else 5, POSTGRESQL: 6 if WHOLE else 1}
 """How often each operation is requested; the requests do not depend on the database."""
@@ -109,10 +110,10 @@ def served(module_database: Database) -> Iterator[Served]:
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    assert up.wait(30)
+    assert up.wait(BOUND)
     yield ready[0]
     down[0].call_soon_threadsafe(down[1].set)
-    thread.join(30)
+    thread.join(BOUND)
 
 
 # The server's own thread may ask for chance while hypothesis watches that no strategy does.
