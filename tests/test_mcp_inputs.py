@@ -14,7 +14,7 @@ from tests.support.databases import Database
 from tests.support.mcp_servers import ASKING, SdkServer, noted, sdk_server, until_noted
 from tests.support.mcp_tasks import TaskServer
 from tests.support.processes import API_KEY, ServerProcess
-from tests.support.python_process import PythonProcess
+from tests.support.python_process import PythonProcess, as_fork
 from tests.support.waiting import until, until_found
 
 pytestmark = pytest.mark.anyio
@@ -85,7 +85,7 @@ async def server(
     (tmp_path / "ship.yaml").write_text(SHIP)
     (tmp_path / "deliver.yaml").write_text(DELIVER)
     (tmp_path / "work.yaml").write_text(WORK)
-    places = {"python": sys.executable, "asking": ASKING, "folder": tmp_path}
+    places = {"python": sys.executable, "asking": as_fork(ASKING, tmp_path), "folder": tmp_path}
     agents = AGENTS.format(old=old.url, new=new.url, tasks=tasks.url, **places)
     settings = {"OUTLAST_DATABASE_URL": database.url, "OUTLAST_TAKEOVER_SECONDS": "2"}
     async with ServerProcess(tmp_path, agents, settings) as server:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.python_process import PythonProcess
+from tests.support.python_process import PythonProcess, as_fork
 
 Done = tuple[int, str, str]
 """Exit code, standard output, standard error."""
@@ -129,3 +129,32 @@ def test_nothing_is_left_of_the_fork_server_when_its_tests_are_killed() -> None:
         tests.kill()
     assert select.select([server], [], [], 60)[0]
     os.close(server)
+
+
+def test_a_script_that_only_a_command_can_start_is_a_fork_too_and_ends_with_it(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import os, sys\n"
+        "print(sys.argv, sys.stdin.readline(), 'outlast.app' in sys.modules, __name__)\n"
+        "print(os.getpid(), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    (tmp_path / "forks").mkdir()
+    for kills in (False, True):
+        pipe = subprocess.PIPE
+        command = [sys.executable, as_fork(str(script), tmp_path / "forks"), "a"]
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write("in\n")
+            assert process.stdout.readline() == f"['{script}', 'a'] in\n"
+            assert process.stdout.readline() == " True __main__\n"
+            forked = os.pidfd_open(int(process.stdout.readline()))
+            if kills:
+                process.kill()
+            else:
+                process.stdin.close()
+            assert select.select([forked], [], [], 60)[0]
+            os.close(forked)

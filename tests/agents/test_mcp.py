@@ -20,6 +20,7 @@ from tests.support.mcp_servers import (
     tools_of,
     until_noted,
 )
+from tests.support.python_process import as_fork
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +48,7 @@ async def reached(
 ) -> dict[str, Any]:
     """How the server is reached, and the folder of its notes."""
     if request.param == "stdio":
-        return {"command": sys.executable, "args": [SDK, "stdio", str(tmp_path)]}
+        return {"command": sys.executable, "args": [as_fork(SDK, tmp_path), "stdio", str(tmp_path)]}
     server = {"http": http, "sse": sse}[request.param]
     await server.ready()
     return {"url": server.url}

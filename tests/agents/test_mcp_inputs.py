@@ -15,6 +15,7 @@ from outlast.engine.segment import inputs
 from tests.agents.test_mcp_runs import client_of
 from tests.support.databases import SQLITE
 from tests.support.mcp_servers import ASKING, noted, until_noted
+from tests.support.python_process import as_fork
 from tests.support.waiting import BOUND, until, until_found
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
@@ -62,7 +63,8 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.yaml").write_text(SCRIPT)
     file = f"asks_{tmp_path.name}.py"  # each its own, as it becomes a module
-    (tmp_path / file).write_text(FILE.replace("FOLDER", str(tmp_path)).replace("ASKING", ASKING))
+    asking = as_fork(ASKING, tmp_path)
+    (tmp_path / file).write_text(FILE.replace("FOLDER", str(tmp_path)).replace("ASKING", asking))
     return tmp_path
 
 

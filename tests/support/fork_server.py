@@ -1,8 +1,9 @@
 """A script: imports what Outlast needs, and forks a Python process for each request.
 
-Its only argument is the descriptor of a socket; it ends when the other end closes. A request is a
-`Start`, with the descriptors of standard input, output and error; the answer is the process's id.
-The process is a child of this one's parent: there it is signalled and waited for like any child.
+Its arguments are the descriptors of two sockets. It ends when the other end of the first closes. A
+request is a `Start`, with the descriptors of standard input, output and error; the answer is the
+process's id. The process is a child of this one's parent: there it is signalled and waited for like
+any child. At the second socket, the door, `fork_client` connects: what is forked then ends with it.
 
 Nothing runs here but this loop: no other thread, no event loop. So a fork is as good as new.
 """
@@ -18,12 +19,14 @@ import pkgutil
 import platform
 import resource
 import runpy
+import select
 import signal
 import socket
 import struct
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from types import ModuleType
 from typing import Final, Literal, NamedTuple, TextIO, TypeVar, cast
 
@@ -74,8 +77,9 @@ def main() -> None:
     del sys.path[0]  # the folder of this script
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all
     _preload()
-    with socket.socket(fileno=int(sys.argv[1])) as control:
-        request = _serve(control)
+    control, door = (socket.socket(fileno=int(number)) for number in sys.argv[1:])
+    with control, door:
+        request = _serve(control, door)
     if request is not None:
         if not request[0].ignores_interrupts:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -88,15 +92,46 @@ def main() -> None:
             _leave(None)
 
 
-def _serve(control: socket.socket) -> Request | None:
+def _serve(control: socket.socket, door: socket.socket) -> Request | None:
     """Fork for each request. Return None at the end; in a forked process, its request."""
-    while request := _receive(control):
+    while True:
+        ready, _, _ = select.select([control, door], [], [])
+        if door in ready and (request := _answer_door(door)):
+            return request
+        if control not in ready:
+            continue
+        if (request := _receive(control)) is None:
+            return None
         if (child := _fork()) is None:
             return request
-        for stream in request[1]:
-            os.close(stream)
+        _close(request)
         control.sendall(LENGTH.pack(child))
+
+
+def _answer_door(door: socket.socket) -> Request | None:
+    """Fork for who is at the door. Return None; in the forked process, its request."""
+    caller, _ = door.accept()
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    if request := _receive(caller):
+        if os.fork() == 0:
+            threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
+            return request
+        _close(request)
+    caller.close()
     return None
+
+
+def _end_with(caller: socket.socket) -> None:
+    """End this process, as by a kill, once the other end of a connection is closed."""
+    caller.recv(1)
+    os._exit(1)
+
+
+def _close(request: Request) -> None:
+    for stream in request[1]:
+        os.close(stream)
 
 
 def _preload() -> None:

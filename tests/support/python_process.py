@@ -15,14 +15,16 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support import fork_server
+from tests.support import fork_client, fork_server
 from tests.support.fork_server import CLONE, LENGTH, Start
 
+_FORKS: Final = sys.platform == "linux" and CLONE is not None
 _READ_AT_START: Final = (
     *("PYTHON", "COVERAGE_", "LD_", "LC_", "LANG", "TZ", "SSL_", "MALLOC_", "TERMINAL_"),
     *("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "_TYPER_"),
@@ -55,10 +57,14 @@ class _ForkServer:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._control, other = socket.socketpair()
-        with other:
+        self.door = f"outlast-fork-server-{os.getpid()}-{time.monotonic_ns()}"
+        with other, socket.socket(socket.AF_UNIX) as door:
+            door.bind(f"\0{self.door}")
+            door.listen()
+            ends = [other.fileno(), door.fileno()]
             self._process = subprocess.Popen(
-                [sys.executable, fork_server.__file__, str(other.fileno())],
-                pass_fds=[other.fileno()],
+                [sys.executable, fork_server.__file__, *map(str, ends)],
+                pass_fds=ends,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
@@ -78,6 +84,22 @@ class _ForkServer:
         self._process.wait()
 
 
+def as_fork(script: str, folder: Path) -> str:
+    """Return a script, made in a folder, that does the same at once: in a fork.
+
+    What it starts with is `fork_client`, for those who can only start a command.
+    """
+    if not _FORKS:
+        return script
+    made = folder / f"forked_{Path(script).name}"
+    arguments = [_fork_server().door, script]
+    made.write_text(
+        f"import runpy, sys\nsys.argv[1:1] = {arguments!r}\n"
+        f"runpy.run_path({fork_client.__file__!r}, run_name='__main__')\n"
+    )
+    return str(made)
+
+
 @cache
 def _fork_server() -> _ForkServer:
     made = _ForkServer()
@@ -93,8 +115,7 @@ def _start_of(named: Mapping[str, Any]) -> Start | None:
     folder = Path.cwd() if named["cwd"] is None else Path(named["cwd"]).absolute()
     special = ("preexec_fn", "pass_fds", "shell", "start_new_session", "user", "uid", "gid")
     is_plain = (
-        sys.platform == "linux"
-        and CLONE is not None
+        _FORKS
         and program == sys.executable
         and option in {"-c", "-m"}
         and folder.is_dir()
