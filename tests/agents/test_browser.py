@@ -1,40 +1,26 @@
 """A real Chromium on pages of this machine: what tools do with them, and what pages may not."""
 
 import asyncio
-import os
-import signal
+from collections.abc import AsyncIterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from outlast.agents.browser.settings import BrowserSettings
 from outlast.model.error import ToolFailed, ToolTimeout
-from tests.support.pages import Page, Site, browsing, moved, needs_chromium
+from tests.support.pages import Page, Site, browsing, kept_browser, moved, needs_chromium
 from tests.support.waiting import BOUND
 
-pytestmark = [pytest.mark.anyio, needs_chromium]
+pytestmark = [pytest.mark.anyio, needs_chromium, pytest.mark.usefixtures("one_browser")]
 
 
-def chromiums() -> list[int]:
-    """Processes of browsers that this process has started, by their driver."""
-    parents: dict[int, int] = {}
-    names: dict[int, str] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            pid, _, rest = status.read_text().partition(" (")
-        except OSError:
-            continue
-        name, _, values = rest.rpartition(") ")
-        parents[int(pid)], names[int(pid)] = int(values.split()[1]), name
-
-    def is_ours(pid: int) -> bool:
-        while pid in parents and pid != os.getpid():
-            pid = parents[pid]
-        return pid == os.getpid()
-
-    return [pid for pid, name in names.items() if "chrom" in name and is_ours(pid)]
+@pytest.fixture(scope="module")
+async def one_browser(anyio_backend: Any) -> AsyncIterator[None]:
+    """The same Chromium for all tests that set nothing; each has cookies of its own."""
+    del anyio_backend  # its event loop is the module's too
+    async with kept_browser():
+        yield
 
 
 SHOP = Page(
@@ -152,7 +138,7 @@ async def test_a_name_is_resolved_once_and_what_was_checked_is_dialled() -> None
         answers.append(host)
         return ["192.0.2.1"] if len(answers) % 2 else ["127.0.0.1"]
 
-    async with Site({"/": Page("secret")}) as inside, browsing() as browser:
+    async with Site({"/": Page("secret")}) as inside, browsing(BrowserSettings()) as browser:
         await browser("close")  # has loaded what opens browsers
         runner: Any = browser.box._runners["browser"][1]
         runner._browsers._resolve = rebinding
@@ -234,30 +220,6 @@ async def test_a_page_of_ten_megabytes_comes_in_parts() -> None:
         second = await browser("snapshot", start=shown["next"])
         assert "[ref=" in second["snapshot"]
         assert len(second["snapshot"]) == 20_000
-
-
-async def test_a_browser_that_was_killed_is_a_clear_error_and_comes_back() -> None:
-    page = Page("<title>In</title>", headers={"set-cookie": "login=yes"})
-    async with Site({"/": page, "/slow": Page("")}) as site:
-        async with browsing(private=[site.origin]) as browser:
-            await browser("navigate", url=site.origin)
-            stopped = asyncio.Event()
-
-            def kill(_head: str) -> Page:
-                for pid in chromiums():
-                    os.kill(pid, signal.SIGKILL)
-                stopped.set()
-                return Page("")
-
-            site.pages["/kill"] = kill
-            with pytest.raises(ToolFailed, match="The browser ended during this step"):
-                await browser("navigate", url=f"{site.origin}/kill")
-            assert stopped.is_set()
-            shown = await browser("snapshot")
-            assert (shown["title"], shown["url"]) == ("In", f"{site.origin}/")
-            assert "cookies and local storage" in shown["notes"][0]
-            assert "cookie: login=yes" in site.requests[-1].lower()
-        assert not chromiums()
 
 
 async def test_a_page_that_hangs_is_closed_and_the_next_one_opens() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.support.processes import API_KEY
 from tests.support.waiting import BOUND
@@ -41,6 +41,8 @@ _CLOSE: Final = "document.querySelectorAll('details').forEach((one) => { one.ope
 
 _kept: list[Browser] = []
 """The one that serves every call of `chromium`, if there is one."""
+_contexts: dict[str, BrowserContext] = {}
+"""Those of the one that is kept, by their options: a new one costs as much as six pages."""
 
 
 @asynccontextmanager
@@ -52,6 +54,7 @@ async def kept_chromium() -> AsyncIterator[None]:
             yield
         finally:
             _kept.remove(browser)
+            _contexts.clear()
 
 
 @asynccontextmanager
@@ -96,23 +99,55 @@ class Visit:
 @asynccontextmanager
 async def visit(browser: Browser, url: str, **options: Any) -> AsyncIterator[Visit]:
     """A new page without cookies; at its end it must have done nothing that it must not."""
-    context = await browser.new_context(reduced_motion="reduce", **options)
-    await context.add_init_script(_LISTEN)
-    page = await context.new_page()
-    page.set_default_timeout(BOUND * 1000)
-    visited = Visit(page, url)
-    try:
+    async with _context(browser, **options) as context:
+        page = await context.new_page()
+        page.set_default_timeout(BOUND * 1000)
+        visited = Visit(page, url)
         yield visited
-    finally:
-        await context.close()
     assert not visited.faults, visited.faults
 
 
-async def sign_in(at: Visit, path: str = "/console") -> None:
-    await at.goto(path)
+@asynccontextmanager
+async def _context(browser: Browser, **options: Any) -> AsyncIterator[BrowserContext]:
+    """A context that nothing is left in; where the browser is kept, so are its contexts."""
+    name = repr(sorted(options.items()))
+    context = _contexts.pop(name, None)
+    if context is None:
+        context = await browser.new_context(reduced_motion="reduce", **options)
+        await context.add_init_script(_LISTEN)
+        await context.new_page()  # keeps the process that shows the pages
+    try:
+        yield context
+    except BaseException:
+        await context.close()
+        raise
+    if browser not in _kept:
+        await context.close()
+        return
+    for page in context.pages[1:]:
+        await page.close()
+    await context.clear_cookies()
+    _contexts[name] = context
+
+
+async def sign_in(at: Visit) -> None:
+    """Sign in at the console, by its form."""
+    await at.goto("/console")
     await at.page.get_by_label("API key").fill(API_KEY)
     await at.page.get_by_role("button", name="Sign in").click()
     await at.page.wait_for_url(lambda url: "/sign-in" not in url)
+
+
+async def enter(at: Visit, path: str) -> None:
+    """Open a page of the console, signed in by the request that its form makes."""
+    answer = await at.page.context.request.post(
+        f"{at.url}/console/sign-in",
+        form={"key": API_KEY},
+        headers={"origin": at.url},
+        max_redirects=0,
+    )
+    assert answer.status == 303, await answer.text()
+    await at.goto(path)
 
 
 async def picture(at: Visit, name: str) -> None:

@@ -46,6 +46,7 @@ SLOW: Final[dict[str, int]] = {
     "tests/cli/test_commands.py": 35,
     "tests/cli/test_reload.py": 30,
     "tests/agents/test_local.py": 30,
+    "tests/agents/test_browser_kill.py": 10,
     "tests/agents/test_mcp.py": 25,
     "tests/engine/test_crash_moves.py": 25,
     "tests/engine/test_crash_code.py": 22,

@@ -114,17 +114,35 @@ class Browsing:
         return Browsing(self.box, tools)
 
 
+_kept: list[ToolBox] = []
+"""The one of every call of `browsing` that sets nothing, if there is one."""
+
+
+@asynccontextmanager
+async def kept_browser() -> AsyncIterator[None]:
+    """Meanwhile `browsing` starts no other browser unless it is given settings; in one loop."""
+    box = ToolBox(SystemClock(), browser=BrowserSettings())
+    _kept.append(box)
+    try:
+        yield
+    finally:
+        _kept.remove(box)
+        await box.close()
+
+
 @asynccontextmanager
 async def browsing(
     settings: BrowserSettings | None = None, **options: Any
 ) -> AsyncIterator[Browsing]:
     """Tools of a browser in this process, by `browser_tools` of these options."""
+    is_kept = bool(_kept) and settings is None
     given = settings or BrowserSettings(idle_seconds=0)
-    box = ToolBox(SystemClock(), browser=given)
+    box = _kept[0] if is_kept else ToolBox(SystemClock(), browser=given)
     tools = {tool.name: tool for tool in browser_tools(**options)}
     made = Browsing(box, tools)
     try:
         yield made
     finally:
         await made.held.close()
-        await box.close()
+        if not is_kept:
+            await box.close()

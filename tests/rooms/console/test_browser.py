@@ -5,7 +5,7 @@ import signal
 import pytest
 from playwright.async_api import Route, expect
 
-from tests.support.chromium import chromium, examine, examine_here, picture, sign_in, visit
+from tests.support.chromium import chromium, enter, examine, examine_here, picture, sign_in, visit
 from tests.support.console_server import reaches, url_of
 from tests.support.processes import CountingToolServer, ServerProcess
 from tests.support.waiting import BOUND
@@ -43,7 +43,7 @@ async def test_a_live_page_says_that_its_run_waits_and_that_its_server_comes_bac
 ) -> None:
     async with chromium() as browser, visit(browser, url_of(server)) as at:
         run, deleted = [await server.background("support", "refund") for _ in range(2)]
-        await sign_in(at, f"/console/executions/{run}")
+        await enter(at, f"/console/executions/{run}")
         word, other = at.page.locator("#live-state"), await at.page.context.new_page()
         await other.goto(f"{at.url}/console/executions/{deleted}")
         await expect(other.locator("#live-state")).to_have_text("waits")
@@ -73,7 +73,7 @@ async def test_a_live_page_connects_once_all_its_scripts_are_there(server: Serve
         run = await server.background("writer", "hold")
         for script in ("hx-sse.min.js", "console.js", "live.js"):
             await at.page.route(f"**/{script}", late)
-        await sign_in(at, f"/console/executions/{run}")
+        await enter(at, f"/console/executions/{run}")
         assert (await server.http.post(f"/v1/executions/{run}/cancel")).is_success
         await expect(at.page.locator("#head")).to_have_attribute("data-status", "cancelled")
         await expect(at.page.locator("#live-state")).to_have_text("ended")
@@ -84,7 +84,7 @@ async def test_a_run_is_paused_resumed_cancelled_and_deleted(server: ServerProce
         for scripts in (True, False):
             async with visit(browser, url_of(server), java_script_enabled=scripts) as at:
                 run = await server.background("writer", "hold")
-                await sign_in(at, f"/console/executions/{run}")
+                await enter(at, f"/console/executions/{run}")
                 page = at.page
                 await page.get_by_role("button", name="Pause now").click()
                 await expect(page.locator("#head")).to_have_attribute("data-status", "paused")
@@ -108,7 +108,7 @@ async def test_a_step_is_rolled_back_after_a_look_at_what_that_means(
                 run = await server.background("support", "ship")
                 await reaches(server, run, "completed")
                 called = tools.calls.total()
-                await sign_in(at, f"/console/executions/{run}")
+                await enter(at, f"/console/executions/{run}")
                 page = at.page
                 await page.get_by_role("link", name="Step 1").click()
                 await page.get_by_role("link", name="Roll back to here…").click()
@@ -129,7 +129,7 @@ async def test_a_task_shows_what_its_client_saves_and_is_paused_and_resumed(
     async with chromium() as browser, visit(browser, url_of(server)) as at:
         made = await server.http.post("/v1/execution", json={"name": "Import", "state": {"n": 1}})
         task = f"/v1/execution/{made.json()['data']['id']}"
-        await sign_in(at, f"/console/executions/{made.json()['data']['id']}")
+        await enter(at, f"/console/executions/{made.json()['data']['id']}")
         state = at.page.get_by_label("State")
         await state.focus()
         await server.http.put(f"{task}/checkpoint", json={"label": "two", "state": {"n": 2}})
@@ -155,7 +155,7 @@ async def test_a_conversation_goes_on_in_the_playground_and_is_deleted(
             async with visit(browser, url_of(server), java_script_enabled=scripts) as at:
                 run = await server.background("support", "the sum")
                 await reaches(server, run, "completed")
-                await sign_in(at, f"/console/executions/{run}")
+                await enter(at, f"/console/executions/{run}")
                 page = at.page
                 await page.locator(".facts").get_by_role("link").click()
                 await page.get_by_role("link", name="Continue").click()
@@ -176,7 +176,7 @@ async def test_a_timeline_is_drawn_and_a_bar_opens_its_step(server: ServerProces
     async with chromium() as browser, visit(browser, url_of(server)) as at:
         run = await server.background("writer", "a story")
         await reaches(server, run, "completed")
-        await sign_in(at, f"/console/executions/{run}/timeline")
+        await enter(at, f"/console/executions/{run}/timeline")
         timeline = at.page.locator("#timeline")
         await expect(timeline).to_have_attribute("data-drawn", "1")
         await at.page.locator("#timeline canvas").hover(position={"x": 300, "y": 26})
@@ -189,7 +189,7 @@ async def test_a_timeline_is_drawn_and_a_bar_opens_its_step(server: ServerProces
 async def test_a_list_says_what_is_new_and_moves_nothing(server: ServerProcess) -> None:
     async with chromium() as browser, visit(browser, url_of(server)) as at:
         first = await server.background("writer", "one")
-        await sign_in(at, "/console/executions")
+        await enter(at, "/console/executions")
         await expect(at.page.locator(f"#status-{first}")).to_contain_text("completed")
         second = await server.background("writer", "two")
         await expect(at.page.locator("#news")).to_contain_text("1 new")
@@ -207,7 +207,7 @@ async def test_several_of_a_list_are_chosen_and_deleted(server: ServerProcess) -
                 runs = [await server.background("writer", f"number {n}") for n in range(3)]
                 for run in runs:
                     await reaches(server, run, "completed")
-                await sign_in(at, "/console/executions")
+                await enter(at, "/console/executions")
                 page = at.page
                 await expect(page.get_by_role("button", name="Delete…")).to_be_hidden()
                 for run in runs[:2]:
@@ -232,7 +232,7 @@ async def test_keys_walk_peek_find_and_freeze_and_can_be_switched_off(
     async with chromium() as browser, visit(browser, url_of(server)) as at:
         done = await server.background("writer", "short")
         await reaches(server, done, "completed")
-        await sign_in(at, "/console/executions")
+        await enter(at, "/console/executions")
         page, press = at.page, at.page.keyboard.press
         await press("j")
         await press("o")
@@ -281,7 +281,7 @@ async def test_arrows_walk_the_tree_of_what_was_called(server: ServerProcess) ->
     async with chromium() as browser, visit(browser, url_of(server)) as at:
         run = await server.background("lead", "delegate")
         await reaches(server, run, "completed")
-        await sign_in(at, f"/console/executions/{run}")
+        await enter(at, f"/console/executions/{run}")
         rows, press = at.page.locator(".tree tbody tr"), at.page.keyboard.press
         await expect(rows).to_have_count(2)
         await rows.first.focus()
@@ -301,7 +301,7 @@ async def test_arrows_walk_the_tree_of_what_was_called(server: ServerProcess) ->
 async def test_a_step_opens_beside_the_transcript(server: ServerProcess) -> None:
     async with chromium() as browser, visit(browser, url_of(server)) as at:
         run = await server.background("support", "the sum")
-        await sign_in(at, f"/console/executions/{run}")
+        await enter(at, f"/console/executions/{run}")
         await expect(at.page.locator("#head")).to_have_attribute("data-status", "completed")
         await at.page.get_by_role("link", name="Step 2", exact=True).click()
         await expect(at.page.locator("#inspector")).to_contain_text("6*7")
@@ -366,7 +366,7 @@ async def test_a_chat_streams_asks_and_goes_on(
     server: ServerProcess, tools: CountingToolServer
 ) -> None:
     async with chromium() as browser, visit(browser, url_of(server)) as at:
-        await sign_in(at, "/console/playground")
+        await enter(at, "/console/playground")
         page = at.page
         await page.get_by_label("Agent").select_option("support")
         await page.get_by_label("Message").fill("refund")

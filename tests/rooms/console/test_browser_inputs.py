@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from tests.support.chromium import chromium, examine_here, sign_in, visit
+from tests.support.chromium import chromium, enter, examine_here, visit
 from tests.support.console_server import reaches, url_of
 from tests.support.mcp_servers import ASKING, noted
 from tests.support.processes import ServerProcess
+from tests.support.python_process import as_fork
 from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
@@ -33,13 +34,13 @@ async def test_input_that_a_server_requests_is_given_question_after_question(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "ship.yaml").write_text(SHIP)
-    agents = AGENTS.format(python=sys.executable, asking=ASKING, folder=tmp_path)
+    agents = AGENTS.format(python=sys.executable, asking=as_fork(ASKING, tmp_path), folder=tmp_path)
     async with ServerProcess(tmp_path, agents) as server, chromium() as browser:
         for scripts in (True, False):
             async with visit(browser, url_of(server), java_script_enabled=scripts) as at:
                 run = await server.background("shipper", "ship")
                 await reaches(server, run, "suspended")
-                await sign_in(at, f"/console/executions/{run}")
+                await enter(at, f"/console/executions/{run}")
                 page, send = at.page, at.page.get_by_role("button", name="Send the answer")
                 await expect(page.locator("#transcript")).to_contain_text("waits for input")
                 await page.get_by_role("link", name="Which street?").click()

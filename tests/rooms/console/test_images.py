@@ -7,7 +7,7 @@ from playwright.async_api import expect
 
 from outlast.model.workspace import Scope
 from tests.support.api import MakeApi
-from tests.support.chromium import chromium, examine_here, sign_in, visit
+from tests.support.chromium import chromium, enter, examine_here, visit
 from tests.support.console import Reader, signed_in
 from tests.support.console_server import reaches, url_of
 from tests.support.databases import SQLITE, Database
@@ -74,7 +74,7 @@ async def test_a_screenshot_is_seen_on_the_page_of_its_execution(
             image = (await server.execution(run))["output"]
             assert image.startswith("img_")
             async with chromium() as browser, visit(browser, url_of(server)) as at:
-                await sign_in(at, f"/console/executions/{run}")
+                await enter(at, f"/console/executions/{run}")
                 seen = at.page.get_by_role("img", name="Image 1 of browser_take_screenshot")
                 await expect(seen).to_be_visible()
                 whole = "one => one.decode().then(() => [one.naturalWidth, one.naturalHeight])"

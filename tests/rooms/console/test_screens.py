@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 import pytest
 
-from tests.support.chromium import Visit, chromium, examine_here, sign_in, visit
+from tests.support.chromium import Visit, chromium, enter, examine_here, visit
 from tests.support.console_server import LONG, approval_of, conversation_of, reaches, url_of
 from tests.support.long_cases import WHOLE
 from tests.support.processes import ServerProcess
@@ -165,7 +165,7 @@ async def test_every_screen_is_accessible_and_fits(server: ServerProcess, half: 
     async with chromium() as browser, visit(browser, url_of(server)) as at:
         if half:
             await examine(at, "sign-in", "/console/sign-in")
-        await sign_in(at, "/console/system")
+        await enter(at, "/console/system")
         await at.page.get_by_role("button", name="Examine now").click()
         await at.page.get_by_role("button", name="Examine again").wait_for()
         for name, path in screens[half::2]:
