@@ -150,7 +150,7 @@ async def test_a_command_is_kept_while_a_call_of_it_waits_and_no_longer(
         return looks[-1]
 
     monkeypatch.setattr(WaitingCalls, "any", looked)
-    monkeypatch.setattr("outlast.agents.mcp.client.IDLE_SECONDS", 0.05)
+    monkeypatch.setattr("outlast.agents.mcp.client.IDLE_SECONDS", 0.25)
     run = await start(client, "coded", "lamp")
     pending = await until_input(client, run)
     await until(lambda: looks.count(True) >= 3)

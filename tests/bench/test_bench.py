@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import pytest
-from bench.__main__ import FIGURES
+from bench.__main__ import FIGURES, main
 from bench.process import ROOT
 from bench.state import KINDS, LABELS, POSTGRESQL, SQLITE
 
@@ -15,8 +15,10 @@ from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
-OFTEN = {SQLITE: ("first-token", "runs", "crash", "stored", "steps"), POSTGRESQL: ("workers",)}
-"""Figures that each run of the tests takes; `make hostile` takes all."""
+OFTEN = ("first-token", "runs", "crash", "steps")
+"""Figures that each run of the tests takes on SQLite; `make hostile` takes all."""
+ON_EACH = ("stored", "workers")
+"""Those that it takes on both databases."""
 ON_POSTGRES = ("workers", "across", "takeover")
 """What only many processes show; the other figures are the same code on both."""
 OFTEN_ROWS = (
@@ -29,13 +31,13 @@ OFTEN_ROWS = (
     r"\d+ runs killed after their first tool call, completed",
     r"\d+ runs killed, tool calls",
     r"\d+ runs killed, restart to the last completed",
-    r"stored per run, one model call",
-    r"stored per run, one tool call",
     r"stored per step, execution of 10 steps",
     r"stored per step, execution of 40 steps",
 )
+STORED = (r"stored per run, one model call", r"stored per run, one tool call")
 BOTH = (
     *OFTEN_ROWS,
+    *STORED,
     r"\d+ streams, time over the ideal",
     r"\d+ streams, gap between tokens",
     r"\d+ streams, memory of each",
@@ -81,10 +83,8 @@ def _own_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OUTLAST_TEST_POSTGRES_URL", raising=False)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_figures_can_be_taken(kind: str) -> None:
-    rows = {SQLITE: OFTEN_ROWS, POSTGRESQL: WORKERS}[kind]
-    await _taken(kind, OFTEN[kind], rows)
+async def test_figures_can_be_taken() -> None:
+    await _taken(SQLITE, OFTEN, OFTEN_ROWS)
 
 
 @pytest.mark.skipif(not WHOLE, reason="`make hostile` takes them all")
@@ -103,16 +103,25 @@ async def _taken(kind: str, names: Sequence[str], rows: Sequence[str]) -> tuple[
     status, table = await _bench("--quick", "--database", kind, *names)
     assert status == 0, table
     cells = _cells(table)
-    for figure in rows:
-        assert re.match(r"-?\d", _cell(cells, figure, kind)), f"{figure}\n{table}"
+    _check(cells, table, rows, kind)
     return cells, table
 
 
+def _check(cells: Cells, table: str, rows: Sequence[str], kind: str) -> None:
+    """Each of these rows has a number."""
+    for figure in rows:
+        assert re.match(r"-?\d", _cell(cells, figure, kind)), f"{figure}\n{table}"
+
+
 async def test_a_figure_has_a_row_for_each_database_one_below_the_other() -> None:
-    status, table = await _bench("--quick", "stored")
+    status, table = await _bench("--quick", *ON_EACH)
     assert status == 0, table
-    figures = [figure for figure, _ in _cells(table)]
-    assert [database for _, database in _cells(table)] == [*LABELS.values()] * 2
+    cells = _cells(table)
+    for kind, rows in ((SQLITE, STORED), (POSTGRESQL, STORED + WORKERS)):
+        _check(cells, table, rows, kind)
+    stored = [place for place in cells if place[0].startswith("stored")]
+    assert [database for _, database in stored] == [*LABELS.values()] * 2
+    figures = [figure for figure, _ in stored]
     assert figures[::2] == figures[1::2]
 
 
@@ -123,16 +132,22 @@ async def test_a_figure_that_cannot_be_taken_says_why(monkeypatch: pytest.Monkey
     assert "failed: DidNotStart" in table
 
 
-async def test_an_unknown_figure_is_named_with_those_there_are() -> None:
-    status, text = await _bench("nonsense")
-    assert status == 2
-    assert all(name in text for name in FIGURES)
-
-
-async def test_an_unknown_database_is_named_with_those_there_are() -> None:
-    status, text = await _bench("--database", "nonsense")
-    assert status == 2
-    assert all(kind in text for kind in (*KINDS, "both"))
+@pytest.mark.parametrize(
+    ("arguments", "known"),
+    [(("nonsense",), tuple(FIGURES)), (("--database", "nonsense"), (*KINDS, "both"))],
+    ids=["figure", "database"],
+)
+def test_what_is_unknown_is_named_with_what_there_is(
+    arguments: tuple[str, ...],
+    known: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    text = capsys.readouterr().err
+    assert all(name in text for name in known)
 
 
 def _cells(table: str) -> Cells:

@@ -27,8 +27,10 @@ SMALL = 256 * 1024
 """Bytes that one slow reader may hold."""
 RECEIVED = 4096
 """What the kernel takes for a client that does not read, so that the server feels it soon."""
+PIECES = 10_000 if WHOLE else 3_000
+"""Of the same text, four megabytes in all."""
 REPLIES: dict[str, tuple[Reply, ...]] = {
-    "many pieces": ([f"word {n:04} " * 40 for n in range(10_000)], ["end"]),
+    "many pieces": ([f"word {n:04} " * (400_000 // PIECES) for n in range(PIECES)], ["end"]),
     "large pieces": (["x" * 1_000_000] * 10, ["end"]),
     "one piece": (["x" * 10_000_000], ["end"]),
     "an output": ([], ["x" * 10_000_000]),

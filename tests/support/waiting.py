@@ -12,7 +12,7 @@ BOUND: Final = 120.0
 """Seconds that a test waits at most for something that takes a fraction of a second."""
 LOOK_SECONDS: Final = 0.02
 """Between two looks at another process or its tables."""
-_PAUSE_SECONDS: Final = 0.003
+_PAUSE_SECONDS: Final = 0.01
 _BUSY_LOOKS: Final = 50
 """After so many looks, what is waited for takes more than the next turn of the loop."""
 _CANCEL_AGAIN_SECONDS: Final = 0.1
