@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 import structlog
+from httpx2._transports import default
 from hypothesis import HealthCheck, settings
 from starlette import routing
 
@@ -35,6 +36,9 @@ _LOGS: Final[list[Any]] = [
 
 # Each test that needs an application makes one, with the same hundred paths.
 routing.compile_path = functools.cache(routing.compile_path)
+# Each HTTP client would read the machine's certificates anew.
+transports: Any = default
+transports.create_ssl_context = functools.cache(transports.create_ssl_context)
 
 # A machine that is busy with other tests makes examples slowly; that says nothing of the code.
 settings.register_profile(

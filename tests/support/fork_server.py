@@ -10,6 +10,7 @@ Nothing runs here but this loop: no other thread, no event loop. So a fork is as
 
 import atexit
 import ctypes
+import functools
 import gc
 import importlib
 import io
@@ -28,7 +29,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from types import ModuleType
-from typing import Final, Literal, NamedTuple, TextIO, TypeVar, cast
+from typing import Any, Final, Literal, NamedTuple, TextIO, TypeVar, cast
 
 FIRST: Final = "outlast.cli.server"
 _LEFT_OUT: Final = (
@@ -144,6 +145,8 @@ def _preload() -> None:
         importlib.import_module(name)
     _complete_models()
     _compile_statements()
+    _read_certificates()
+    _read_options()
     gc.collect()
     gc.freeze()
 
@@ -158,6 +161,33 @@ def _complete_models() -> None:
     for found in _of_outlast(type):
         if issubclass(found, BaseModel) and found is not BaseModel:
             found.model_rebuild(raise_errors=False)
+
+
+def _read_certificates() -> None:
+    """Read the machine's certificates, which each HTTP client would read anew."""
+    from httpx2 import Client
+    from httpx2._transports import default
+
+    transports: Any = default
+    transports.create_ssl_context = functools.cache(transports.create_ssl_context)
+    Client().close()
+
+
+def _read_options() -> None:
+    """Let pydantic make what checks the options of all commands, for each process once."""
+    from typer import _adapters
+    from typer.main import get_command
+
+    from outlast.cli.commands import app
+
+    adapters: Any = _adapters
+    adapters.TypeAdapter = functools.cache(adapters.TypeAdapter)
+    commands: list[Any] = [get_command(app)]
+    for command in commands:
+        commands.extend(getattr(command, "commands", {}).values())
+        for parameter in command.params:
+            if hasattr(parameter, "get_runtime_param"):  # all but `--help`
+                parameter.get_runtime_param()
 
 
 def _compile_statements() -> None:

@@ -51,7 +51,9 @@ async def test_input_that_a_server_requests_is_given_question_after_question(
                     await examine_here(at, "input-wrong")
                 await page.get_by_label("street").fill("High")
                 await send.click()
-                await expect(page.get_by_role("status")).to_have_text("The call is answered.")
+                await expect(page.get_by_role("status")).to_have_text(
+                    "The call is answered. Its execution"
+                )
                 await reaches(server, run, "suspended")
                 await at.goto("/console/approvals")
                 await page.get_by_role("link", name="How heavy is what goes to High?").click()
