@@ -53,8 +53,8 @@ class Snapshot:
         """Text and usage of each finished model step, in order."""
         self._ends: dict[int, Cursor] = {}
         """Cursor of the last frame of each finished step."""
-        self._shown = START
-        """Cursor of the newest entry with a frame."""
+        self._shown: Entry | None = None
+        """The newest entry with a frame."""
         self._credits = 0
         self._output: str | None = None
         self._shown_at: int | None = None
@@ -72,7 +72,7 @@ class Snapshot:
         event = entry.event
         self._at = entry.at
         if not isinstance(event, SILENT):
-            self._shown = entry.cursor
+            self._shown = entry
         if isinstance(event, TEXTS):
             self._add_text(entry.at, event)
             return
@@ -87,7 +87,7 @@ class Snapshot:
             case StepRetried():
                 self._texts.clear()
             case ModelFinished():
-                self._ends[event.step] = self._shown
+                self._ends[event.step] = START if self._shown is None else self._shown.cursor
                 self._finish_model(event)
             case ToolStarted() | ApprovalRequested():
                 self._parameters[event.tool_call_id] = event.parameters

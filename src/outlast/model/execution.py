@@ -78,6 +78,9 @@ class Budget:
     max_seconds: float | None = None
 
 
+UNBOUNDED: Final = Budget()
+
+
 @dataclass(frozen=True, slots=True)
 class PauseRequest:
     """A request to pause an execution."""
@@ -133,6 +136,9 @@ class RequestContext:
     """Number of scheduled runs before it that were not made up for."""
     client_tools: tuple[ClientTool, ...] = ()
     """Tools besides the agent's own, which the client runs."""
+
+
+NO_CONTEXT: Final = RequestContext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +197,8 @@ class Execution:
     metadata: dict[str, Any] = field(default_factory=dict)
     session: dict[str, Any] = field(default_factory=dict)
     """The conversation's session values when this execution started."""
-    budget: Budget = field(default_factory=Budget)
-    origin: RequestContext = field(default_factory=RequestContext)
+    budget: Budget = UNBOUNDED
+    origin: RequestContext = NO_CONTEXT
     waiting: bool = False
     """Queued after another execution of its conversation."""
     cancel_requested: bool = False

@@ -385,8 +385,8 @@ def _sums(execution: Execution, step: Step) -> dict[str, Any]:
             changes["usage"] = execution.usage + step.usage
             if step.model:
                 changes["final_model"] = step.model
-            if step.message.text:
-                changes["output"] = step.message.text
+            if text := step.message.text:
+                changes["output"] = text
         case ToolStep():
             changes["tool_ms"] = execution.tool_ms + step.duration_ms
     return changes

@@ -9,7 +9,6 @@ not (synchronous=NORMAL): it survives the process. One process per file: a lock 
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
@@ -166,8 +165,10 @@ class SqliteDriver:
     # --- back on the event loop
 
     def _deliver(self, batch: list[Write]) -> None:
-        with suppress(RuntimeError):  # the loop is closed: no caller is left
+        try:
             self._loop.call_soon_threadsafe(self._tell, batch)
+        except RuntimeError:  # the loop is closed: no caller is left
+            return
 
     def _tell(self, batch: list[Write]) -> None:
         for write in batch:

@@ -90,7 +90,8 @@ class Fold:
     def data(self, entry: Entry) -> dict[str, Any] | None:
         """Return the frame of the next entry; None if it has none, or the client has it."""
         self._snapshot.add(entry)
-        return None if entry.cursor <= self._after else self._data(entry.event)
+        known = (entry.segment, entry.seq) <= self._after
+        return None if known else self._data(entry.event)
 
     def _data(self, event: Event) -> dict[str, Any] | None:  # noqa: PLR0911 - one answer per kind
         match event:
