@@ -158,6 +158,13 @@ async def test_a_body_that_wants_no_stream_gets_none(api: Api) -> None:
     assert (await api.execute(body, headers=headers)).json()["status"] == "completed"
 
 
+async def test_a_body_that_wants_no_background_run_waits(api: Api) -> None:
+    body, headers = {"input": "Hi", "background": False}, {"Prefer": "respond-async"}
+    response = await api.execute(body, headers=headers)
+    assert (response.status_code, response.json()["status"]) == (200, "completed")
+    assert "preference-applied" not in response.headers
+
+
 async def test_prefer_wait_is_the_longest_wait(make_api: MakeApi) -> None:
     held = asyncio.Event()
     api = await make_api(FakeModel(by_turn(["Hel", held, "lo"])))

@@ -68,7 +68,8 @@ def mode_of(body: ExecuteBody, headers: Headers) -> Mode:
     if waits:
         seconds = int(waits[0][1])
         return Mode(seconds=min(seconds, WAIT_SECONDS), applied=f"wait={seconds}")
-    if any(item.partition(";")[0].strip().lower() == _ASYNC for item in preferences):
+    names = [item.partition(";")[0].strip().lower() for item in preferences]
+    if body.background is None and _ASYNC in names:
         return Mode(seconds=0, applied=_ASYNC)
     return Mode()
 
