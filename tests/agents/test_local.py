@@ -61,8 +61,10 @@ def data_dir(request: pytest.FixtureRequest) -> Path:
     return DATA_DIR
 
 
-@pytest.fixture
-async def model(data_dir: Path) -> AsyncIterator[LocalModel]:
+@pytest.fixture(scope="module")
+async def model(anyio_backend: Any, data_dir: Path) -> AsyncIterator[LocalModel]:
+    """The one of all tests, as in a server: whatever one does to it, the next one is answered."""
+    del anyio_backend  # its event loop is the module's too
     model = LocalModel("smollm2", data_dir, SystemClock())
     yield model
     await model.close()

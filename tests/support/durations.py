@@ -40,7 +40,7 @@ SLOW: Final[dict[str, int]] = {
     "tests/engine/test_children_approvals.py": 34,
     "tests/store/test_wait_kinds.py": 34,
     "tests/engine/test_parallel.py": 33,
-    "tests/agents/test_local.py": 30,
+    "tests/agents/test_local.py": 20,
     "tests/cli/test_demo.py": 29,
     "tests/test_structure.py": 28,
     "tests/rooms/test_bad_input.py": 28,
