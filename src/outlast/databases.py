@@ -43,6 +43,7 @@ def driver_of(
         failures=failures,
     )
     jobs.processes = lambda: driver.peers.processes
+    jobs.receive = driver.receive
     return driver
 
 

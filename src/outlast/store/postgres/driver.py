@@ -70,9 +70,9 @@ SET tcp_user_timeout TO 6000
 _LONGEST_MILLIS: Final = int(ANSWER_SECONDS * 900)
 """The server's limit for a statement: its error comes before we hang up."""
 _LONGEST_STATEMENT: Final = f"""
-SELECT set_config('statement_timeout', '{_LONGEST_MILLIS}', false) FROM pg_settings
-WHERE name = 'statement_timeout' AND NOT setting::bigint BETWEEN 1 AND {_LONGEST_MILLIS}
-"""  # noqa: S608 - a number of our own
+SELECT set_config('statement_timeout', '{_LONGEST_MILLIS}', false)
+WHERE NOT current_setting('statement_timeout')::interval BETWEEN '1 ms' AND '{_LONGEST_MILLIS} ms'
+"""
 _LONGEST_TRANSACTION: Final = f"SET transaction_timeout TO '{ANSWER_SECONDS:g}s'"
 _FROM_17: Final = 170_000
 """First server version with `transaction_timeout`, which also ends transactions of frozen
@@ -119,6 +119,10 @@ class PostgresDriver:
 
     def listen(self, listeners: Listeners) -> None:
         self._listeners = self._listener.listeners = guarded(listeners)
+
+    def receive(self, channel: str, callback: Callable[[str], None]) -> None:
+        """Pass on the payloads of one more channel, too, from `open` on."""
+        self._listener.others[channel] = guard("received", callback)
 
     async def open(self) -> None:
         await asyncio.to_thread(migrate, self._direct_url)
@@ -274,8 +278,8 @@ async def _configure(connection: AsyncConnection[Any]) -> None:
     """Send and receive JSON as text, as everywhere."""
     await connection.set_autocommit(True)
     newer = connection.info.server_version >= _FROM_17
-    await connection.execute(f"{_SERVER}; {_LONGEST_TRANSACTION}" if newer else _SERVER)
-    await connection.execute(_LONGEST_STATEMENT)
+    settings = [_SERVER, *([_LONGEST_TRANSACTION] if newer else []), _LONGEST_STATEMENT]
+    await connection.execute(";".join(settings))
     connection.adapters.register_loader("jsonb", TextLoader)
     connection.prepared_max = _PREPARED
 

@@ -96,6 +96,8 @@ class Listener:
         self._own = _payload({"from": peers.own})[:-1]
         """Prefix of this process's own notifications."""
         self.listeners: Listeners | None = None
+        self.others: dict[str, Callable[[str], None]] = {}
+        """What gets the payloads of further channels."""
         self.listens = False
         self._duty = Duty(
             _DUTY,
@@ -127,7 +129,9 @@ class Listener:
 
     async def _listen(self) -> None:
         async with await PatientConnection.connect(self._url, autocommit=True) as connection:
-            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+            channels = map(sql.Identifier, (CHANNEL, *self.others))
+            listens = (sql.SQL("LISTEN {}").format(channel) for channel in channels)
+            await connection.execute(sql.SQL(";").join(listens))
             self.listens = True
             assert self.listeners is not None
             self.listeners.missed()
@@ -157,6 +161,9 @@ class Listener:
         """Pass on a notification; one that cannot be read makes followers read the log."""
         assert self.listeners is not None
         payload = notify.payload
+        if notify.channel != CHANNEL:
+            self.others[notify.channel](payload)
+            return
         if payload.startswith(self._own):
             return
         try:

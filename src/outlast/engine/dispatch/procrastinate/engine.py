@@ -20,7 +20,7 @@ from outlast.duty import Duty, Failures
 from outlast.engine.dispatch.procrastinate.jobs import Held, Jobs
 from outlast.engine.dispatch.procrastinate.lease import Lease
 from outlast.engine.dispatch.procrastinate.news import News
-from outlast.engine.dispatch.procrastinate.queue import Job, Queue
+from outlast.engine.dispatch.procrastinate.queue import CHANNEL, Job, Queue, is_of_new_job
 from outlast.engine.dispatch.procrastinate.task_end import CANCEL_AGAIN_SECONDS, end, stop_all
 from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.engine.maintenance.orphans import Orphans
@@ -37,7 +37,6 @@ from outlast.store.unreadable import Unreadable
 
 _POLL_SECONDS: Final = 5.0
 """How often a worker looks for jobs without a notification; the leader repeats lost ones."""
-_LISTEN_SECONDS: Final = 1.0
 _DUE_SECONDS: Final = 0.05
 """How long after its due time a returned job is looked for: clocks differ a little."""
 _CROWDED_SECONDS: Final = 0.1
@@ -79,6 +78,8 @@ class ProcrastinateEngine:
         self._queue = queue
         self._jobs = jobs
         jobs.place, jobs.unknown = self._place, self._uncertain
+        if concurrency:
+            jobs.receive(CHANNEL, self._notified)
         self._clock = clock
         self._concurrency = concurrency
         self._takeover = takeover_seconds
@@ -152,9 +153,7 @@ class ProcrastinateEngine:
         self._staying = self._on_duty(
             (self._beat, self._beat_seconds), (self._watch, 0.25), (self._read_requests, 0)
         )
-        self._working = self._on_duty(
-            (self._take_jobs, 0), (self._listen, _LISTEN_SECONDS), first=0.0
-        )
+        self._working = self._on_duty((self._take_jobs, 0))
         self._segments.start()
 
     async def stop(self, grace_seconds: float) -> None:
@@ -207,8 +206,8 @@ class ProcrastinateEngine:
     def pause(self, execution_id: str, request: PauseRequest) -> bool:
         return self._segments.pause(execution_id, request)
 
-    def _on_duty(self, *duties: _Repeated, first: float | None = None) -> list[Duty]:
-        """Run each repeatedly, with its pause in between and, unless `first` is given, before.
+    def _on_duty(self, *duties: _Repeated) -> list[Duty]:
+        """Run each repeatedly, with its pause before and in between.
 
         After a first failure it is repeated at once: a heartbeat has no time to lose.
         """
@@ -220,7 +219,6 @@ class ProcrastinateEngine:
                 sleep=_pause,
                 failures=self._failures,
                 retry=(0, _AWAY_SECONDS),
-                first=first,
             )
             for duty, seconds in duties
         ]
@@ -315,8 +313,9 @@ class ProcrastinateEngine:
                 await self._queue.give_out_anew(job)
         self._unavailable = False
 
-    async def _listen(self) -> None:
-        await self._queue.listen(self._news.job, self._news.look)
+    def _notified(self, payload: str) -> None:
+        """Look for a job that was added, or for any."""
+        (self._news.job if is_of_new_job(payload) else self._news.look)()
 
     def _let_go(self, task: _Task) -> None:
         if not self._free:

@@ -36,6 +36,8 @@ class Jobs:
         """Returns this process's worker if it takes an execution at once; None: any worker."""
         self.processes: Callable[[], int | None] = lambda: None
         """Returns how many processes use the database, this one included; None: unknown."""
+        self.receive: Callable[[str, Callable[[str], None]], None] = lambda *_: None
+        """Lets the driver pass on the notifications of a channel."""
         self.unknown: Callable[[], None] = lambda: None
         """Called if it is unknown whether a commit that claimed an execution has happened."""
         self.held: dict[str, Held] = {}

@@ -8,12 +8,13 @@ old ones.
 """
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import orjson
 from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import ConnectorException, ProcrastinateException
 from procrastinate.jobs import Job as QueueJob
@@ -26,6 +27,8 @@ from outlast.model.error import Overloaded
 from outlast.store.postgres.driver import make_pool
 from outlast.store.postgres.jobs import BEGUN, QUEUE, TASK, arguments_of
 
+(CHANNEL,) = get_channel_for_queues([QUEUE])
+"""Where workers are notified of jobs."""
 _CONNECTIONS: Final = 4
 _OLD_HOURS: Final = 24
 _RAISED: Final = "P0001"
@@ -196,22 +199,9 @@ class Queue:
             for known in [job.of] if job.of else await self._held(worker, job.execution_id):
                 await self._jobs.retry_job(known, retry_at=at)
 
-    async def listen(self, added: Callable[[], None], nudged: Callable[[], None]) -> None:
-        """Call `added` for every job that is added, until cancelled. Raises Overloaded.
-
-        Call `nudged` if any job may be free now.
-        """
-
-        async def woke(*, notification: Any, **_: Any) -> None:
-            (added if notification.get("job_id") else nudged)()
-
-        with _translated():
-            await self._jobs.listen_for_jobs(on_notification=woke, queues=[QUEUE])
-
     async def nudge(self) -> None:
         """Notify workers again: a job that was locked at its notification is free now."""
-        for channel in get_channel_for_queues([QUEUE]):
-            await self._rows(_NUDGE, channel=channel)
+        await self._rows(_NUDGE, channel=CHANNEL)
 
     # --- what workers do for each other
 
@@ -277,6 +267,11 @@ class Queue:
     async def _rows(self, query: Any, **arguments: Any) -> list[dict[str, Any]]:
         with _translated():
             return await self._app.connector.execute_query_all_async(query, **arguments)
+
+
+def is_of_new_job(payload: str) -> bool:
+    """Return whether a notification is of one job that was added; else any may be free now."""
+    return bool(orjson.loads(payload).get("job_id"))
 
 
 def _job(found: QueueJob) -> Job:
