@@ -61,6 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # until all is imported and collected, which stays
     config.addinivalue_line("markers", "only(kind): what this test shows is this database's own")
     times, fast = config.getoption("--module-times"), config.getoption("--fast")
     if times or fast:
@@ -104,6 +105,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)
+    gc.enable()
 
 
 def _database_of(item: pytest.Item) -> str | None:

@@ -136,6 +136,7 @@ def _close(request: Request) -> None:
 
 
 def _preload() -> None:
+    gc.disable()  # what is imported stays
     importlib.import_module(FIRST)  # first of all: as in a server, logs do without `rich`
     package = importlib.import_module("outlast")
     for found in pkgutil.walk_packages(package.__path__, "outlast."):
@@ -149,6 +150,7 @@ def _preload() -> None:
     _read_options()
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def _complete_models() -> None:
