@@ -79,6 +79,7 @@ def test_the_schemas_that_tools_have_are_known_at_a_glance() -> None:
         {"properties": {"a": True}},
         {"items": []},
         {"minLength": True},
+        {"minimum": float("inf")},
         {"enum": "abc"},
         {"anyOf": []},
         {"x": 1},

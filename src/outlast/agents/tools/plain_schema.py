@@ -4,6 +4,7 @@ Most tools' schemas have the commonest keywords alone. Any other one is compiled
 """
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any, Final
 
 _TYPES: Final = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
@@ -26,7 +27,7 @@ def _scalar(value: Any) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return type(value) in {int, float}
+    return type(value) is int or (type(value) is float and isfinite(value))
 
 
 def _count(value: Any) -> bool:
