@@ -50,7 +50,9 @@ HELPS: Final = {
     "invalid_field_value": "`param` names the field, the message what it may be.",
     "invalid_request": "Send a JSON object in UTF-8.",
     "key_not_found": f"{_LIST} `outlast keys list`",
-    "limit_exceeded": "Raise the agent's `limits`, or give it less to do.",
+    "limit_exceeded": "Raise the agent's `limits`, or give it less to do. Where the message says "
+    "that an answer's tokens were used before its first word, as by a model that thinks at length, "
+    "raise `maxTokens` in the agent's `settings`.",
     "memory_item_not_found": f"{_LIST} `outlast memory list`",
     "memory_store_archived": "Take it out of the archive: change `archived`.",
     "memory_store_full": "Delete items, or use another store.",
@@ -58,7 +60,9 @@ HELPS: Final = {
     "method_not_allowed": "`Allow` of the answer names the methods of this path.",
     "misconfigured": "`outlast doctor` names what is not right, and how to mend it.",
     "missing_required_field": "`param` names the field.",
-    "model_rejected": "The message is the provider's: key, model name or content. `outlast doctor`",
+    "model_rejected": "The message is the provider's: key, model name, base URL or content. "
+    "`outlast doctor`. A content filter of the provider that withheld the whole answer is one too: "
+    "change the input or the instructions.",
     "model_unavailable": _PROVIDER,
     "not_found": "Look for the path in the [HTTP API](http.md).",
     "overloaded": "Send it again after `Retry-After`, with the same Idempotency-Key.",
