@@ -10,13 +10,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import Engine, NullPool, create_engine, event
 
 from outlast.model.error import Misconfigured
 from outlast.store import migrations
 from outlast.store.schema import HEAD, metadata
 from outlast.store.sqlite import SqliteDriver
-from tests.support.databases import Database
+from tests.support.databases import SQLITE, Database
+from tests.support.old_databases import database_of
 
 pytestmark = pytest.mark.anyio
 
@@ -87,6 +88,28 @@ def test_an_execution_has_one_of_the_known_statuses(
             connection.execute(insert, row | {"status": "cancelled"})
         connection.execute(insert, row | {"status": "paused"})
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_a_sqlite_that_protects_its_schema_keeps_the_checks_as_they_are(tmp_path: Path) -> None:
+    def protect(connection: sqlite3.Connection, _: object) -> None:
+        connection.set_authorizer(
+            lambda action, table, *_: (
+                sqlite3.SQLITE_DENY
+                if (action, table) == (sqlite3.SQLITE_UPDATE, "sqlite_master")
+                else sqlite3.SQLITE_OK
+            )
+        )
+
+    path = tmp_path / "outlast.db"
+    with database_of("0028", SQLITE, tmp_path, pytest.fail) as url:
+        before = schema_of(path)
+        event.listen(Engine, "connect", protect)
+        try:
+            migrations.upgrade(url)
+        finally:
+            event.remove(Engine, "connect", protect)
+    assert migrations.sqlite_version(path) == HEAD
+    assert schema_of(path) == before
 
 
 def test_migrating_a_second_time_changes_nothing(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 For `status IN (…)` SQLite makes a temporary table of the list each time that it checks a row: two
 thirds of an update's cost. The rule is the same, so no row is read or written: the schema's text
-alone changes, as in the last part of https://sqlite.org/lang_altertable.html#otheralter. Postgres
-checks a list without a table, and keeps it.
+alone changes, as in the last part of https://sqlite.org/lang_altertable.html#otheralter. A SQLite
+that protects its schema (SQLITE_DBCONFIG_DEFENSIVE, as on macOS) keeps the list. Postgres checks a
+list without a table, and keeps it too.
 """
 
 from alembic import op
+from sqlalchemy.exc import DatabaseError
 
 revision = "0029"
 down_revision = "0028"
@@ -19,12 +21,15 @@ def upgrade() -> None:
     if op.get_bind().dialect.name != "sqlite":
         return
     op.execute("PRAGMA writable_schema = ON")
-    for statuses in (_ALL, _ENDED):
-        op.execute(
-            "UPDATE sqlite_master SET sql = replace(sql, "
-            f"'{_quoted(_listed(statuses))}', '{_quoted(_compared(statuses))}') "
-            "WHERE type = 'table' AND name = 'executions'"
-        )
+    try:
+        for statuses in (_ALL, _ENDED):
+            op.execute(
+                "UPDATE sqlite_master SET sql = replace(sql, "
+                f"'{_quoted(_listed(statuses))}', '{_quoted(_compared(statuses))}') "
+                "WHERE type = 'table' AND name = 'executions'"
+            )
+    except DatabaseError:  # the schema is protected; its rule is the same
+        return
     op.execute("PRAGMA writable_schema = RESET")
 
 
