@@ -27,7 +27,7 @@ SMALL = 256 * 1024
 """Bytes that one slow reader may hold."""
 RECEIVED = 4096
 """What the kernel takes for a client that does not read, so that the server feels it soon."""
-PIECES = 10_000 if WHOLE else 3_000
+PIECES = 10_000 if WHOLE else 5_000
 """Of the same text, four megabytes in all."""
 REPLIES: dict[str, tuple[Reply, ...]] = {
     "many pieces": ([f"word {n:04} " * (400_000 // PIECES) for n in range(PIECES)], ["end"]),
