@@ -1,5 +1,6 @@
 """Ids are read in every spelling and written in one."""
 
+import os
 from uuid import RFC_4122, UUID
 
 import pytest
@@ -91,3 +92,18 @@ def test_what_ids_of_one_millisecond_share_is_their_time_alone() -> None:
     made = [Ids().new("x", 1_772_000_000_000) for _ in range(2000)]
     for place in range(16, 28):
         assert len({one[place] for one in made}) == 32
+
+
+def test_a_forked_process_makes_other_ids_of_the_same_millisecond() -> None:
+    ids = Ids()
+    ids.new("x", 1_772_000_000_000)
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writing, ids.new("x", 1_772_000_000_000).encode())
+        os._exit(0)
+    os.close(writing)
+    of_child = os.read(reading, 100).decode()
+    os.close(reading)
+    os.waitpid(child, 0)
+    assert len(of_child) == len("x_01m82vyvypefp9z2mxzn0a6as6")
+    assert of_child != ids.new("x", 1_772_000_000_000)
