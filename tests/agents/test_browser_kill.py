@@ -3,34 +3,14 @@
 import asyncio
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
 from outlast.model.error import ToolFailed
 from tests.support.pages import Page, Site, browsing, needs_chromium
+from tests.support.processes import named_below
 
 pytestmark = [pytest.mark.anyio, needs_chromium]
-
-
-def chromiums() -> list[int]:
-    """Processes of browsers that this process has started, by their driver."""
-    parents: dict[int, int] = {}
-    names: dict[int, str] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            pid, _, rest = status.read_text().partition(" (")
-        except OSError:
-            continue
-        name, _, values = rest.rpartition(") ")
-        parents[int(pid)], names[int(pid)] = int(values.split()[1]), name
-
-    def is_ours(pid: int) -> bool:
-        while pid in parents and pid != os.getpid():
-            pid = parents[pid]
-        return pid == os.getpid()
-
-    return [pid for pid, name in names.items() if "chrom" in name and is_ours(pid)]
 
 
 async def test_a_browser_that_was_killed_is_a_clear_error_and_comes_back() -> None:
@@ -41,7 +21,7 @@ async def test_a_browser_that_was_killed_is_a_clear_error_and_comes_back() -> No
             stopped = asyncio.Event()
 
             def kill(_head: str) -> Page:
-                for pid in chromiums():
+                for pid in named_below({os.getpid()}, "chrom"):
                     os.kill(pid, signal.SIGKILL)
                 stopped.set()
                 return Page("")
@@ -54,4 +34,4 @@ async def test_a_browser_that_was_killed_is_a_clear_error_and_comes_back() -> No
             assert (shown["title"], shown["url"]) == ("In", f"{site.origin}/")
             assert "cookies and local storage" in shown["notes"][0]
             assert "cookie: login=yes" in site.requests[-1].lower()
-        assert not chromiums()
+        assert not named_below({os.getpid()}, "chrom")

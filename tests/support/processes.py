@@ -270,3 +270,25 @@ class CountingToolServer:
                 )
                 await writer.drain()
         writer.close()
+
+
+def named_below(ours: set[int], name: str) -> set[int]:
+    """Return the processes with this in their name that descend from one of these."""
+    parents: dict[int, int] = {}
+    named: set[int] = set()
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, _, rest = status.read_text().partition(" (")
+        except OSError:
+            continue
+        found, _, values = rest.rpartition(") ")
+        parents[int(pid)] = int(values.split()[1])
+        if name in found:
+            named.add(int(pid))
+
+    def is_below(pid: int) -> bool:
+        while pid in parents and pid not in ours:
+            pid = parents[pid]
+        return pid in ours
+
+    return {pid for pid in named if is_below(pid)}

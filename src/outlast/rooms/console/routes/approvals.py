@@ -1,6 +1,5 @@
 """What waits for a person: the list, one call, its decision."""
 
-import re
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -14,10 +13,11 @@ from outlast.model.error import (
     Conflict,
     ExecutionNotFound,
     InvalidField,
+    InvalidId,
     InvalidRequest,
 )
 from outlast.model.execution import Execution
-from outlast.model.ids import EXECUTION
+from outlast.model.ids import EXECUTION, parse
 from outlast.model.wait import Decision, Wait, WaitKind
 from outlast.model.whole_number import number_of
 from outlast.model.workspace import Scope
@@ -39,7 +39,6 @@ _COUNTED: Final = 99
 _PARTS: Final = 3
 _LAST_STEPS: Final = 3
 _LONGEST_REASON: Final = 2000
-_ID: Final = re.compile(rf"{EXECUTION}_[0-9a-z]{{26}}")
 _READ: Final = Scope.EXECUTIONS_READ
 
 
@@ -66,8 +65,10 @@ async def approvals(call: Call, services: Services) -> Response:
 
 def _of(call: Call) -> str:
     """Return the execution of the call that was decided before this page; empty if none was."""
-    of = call.query_params.get("of", "")
-    return of if _ID.fullmatch(of) else ""
+    try:
+        return parse(EXECUTION, call.query_params.get("of", ""))
+    except InvalidId:
+        return ""
 
 
 def _place(text: str) -> tuple[int | None, str, str] | None:
