@@ -88,7 +88,9 @@ async def test_a_stream_that_is_not_read_holds_little(
     api, run = large_run
     url = f"{path}/{run}/stream"
     async with bounded_server(api) as server, AsyncExitStack() as stack:
-        for wire in [await stalled(server, url) for _ in range(2)]:  # what is made once
+        first = [await stalled(server, url) for _ in range(2)]
+        await parked(api, len(first))  # what is made once, to the end of the way
+        for wire in first:
             wire.writer.transport.abort()
         await until(lambda: len(api.app.state.streams) == 0)
         gc.collect()
