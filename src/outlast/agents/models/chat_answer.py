@@ -2,9 +2,9 @@
 
 Source of the format: OpenAI API reference, "chat.completion.chunk". Tolerated, since compatible
 endpoints do it: tool calls as in `chat_calls`, content in a list of parts, reasoning under either
-name, a refusal in place of content, no usage, a whole completion in place of a stream. Success is
-not assumed: an error in any of its shapes, a finish reason that names a failure and an empty answer
-are failures. Every field is validated here and trusted afterwards.
+name or in tags (`thought_tags`), a refusal in place of content, no usage, a whole completion in
+place of a stream. Success is not assumed: an error in any of its shapes, a finish reason that names
+a failure and an empty answer are failures. Every field is validated here and trusted afterwards.
 """
 
 import json
@@ -24,6 +24,7 @@ from outlast.agents.models.chat_calls import CallDrafts
 from outlast.agents.models.refusal import broken_off, cut_short
 from outlast.agents.models.schemas import read_by_schema
 from outlast.agents.models.sse import ErrorData
+from outlast.agents.models.thought_tags import ThoughtTags, collect
 from outlast.agents.port import Answer, CallPiece, ModelRequest, TextPiece, ThinkingPiece
 from outlast.model.clock import Clock
 from outlast.model.error import ModelUnavailable
@@ -56,6 +57,7 @@ class ChatAnswer:
         "_reasoning",
         "_secrets",
         "_spoken",
+        "_tags",
         "_usage",
         "done",
         "name",
@@ -66,6 +68,8 @@ class ChatAnswer:
         self._clock = clock
         self._secrets = secrets
         self._spoken = Spoken()
+        self._tags: ThoughtTags | None = ThoughtTags()
+        """None once all further text is text."""
         self._calls = CallDrafts()
         self._finish: str | None = None
         self._usage: Usage | None = None
@@ -112,6 +116,10 @@ class ChatAnswer:
         if self._finish is None:
             raise self._garbage()
         return pieces
+
+    def rest(self) -> Pieces:
+        """Return the last pieces, once the answer has ended."""
+        return () if self._tags is None else collect(self._spoken, self._tags.finish())
 
     def answer(self, request: ModelRequest) -> Answer:
         """Return the whole answer. Raises ModelUnavailable if it is incomplete, failed or empty."""
@@ -161,8 +169,7 @@ class ChatAnswer:
         try:
             choices = chunk.get("choices")
             if choices and (text := _plain_text(chunk, choices[0])):
-                self._spoken.add(Text, text)
-                return (TextPiece(text),)
+                return self._say(text)
             if (not choices or "error" in choices[0] or "error" in chunk) and (
                 error := error_of(chunk)
             ):
@@ -209,7 +216,7 @@ class ChatAnswer:
         if content:
             pieces += self._content(content)
         if refusal := delta.get("refusal"):
-            pieces.append(self._say(_string(refusal)))
+            pieces += self._say(_string(refusal))
         return tuple(pieces)
 
     def _exact(self, call: dict[str, Any], place: int) -> dict[str, Any]:
@@ -227,19 +234,24 @@ class ChatAnswer:
     def _content(self, content: Any) -> Pieces:
         """Yield the pieces of text, or of a list of parts with text and thinking."""
         if not isinstance(content, list):
-            return (self._say(_string(content)),)
+            return self._say(_string(content))
         pieces: list[Piece] = []
         for part in content:
             thought = part.get("thinking") if isinstance(part, dict) else None
             if thought and (text := _text(thought)):
                 pieces.append(self._think(text))
             elif text := _text(part):
-                pieces.append(self._say(text))
+                pieces += self._say(text)
         return tuple(pieces)
 
-    def _say(self, text: str) -> TextPiece:
-        self._spoken.add(Text, text)
-        return TextPiece(text)
+    def _say(self, text: str) -> Pieces:
+        if (tags := self._tags) is None:
+            self._spoken.add(Text, text)
+            return (TextPiece(text),)
+        pieces = collect(self._spoken, tags.feed(text))
+        if tags.over:
+            self._tags = None
+        return pieces
 
     def _think(self, text: str) -> ThinkingPiece:
         self._spoken.add(Thinking, text)

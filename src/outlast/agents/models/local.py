@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from outlast.agents.models import local_prompt
-from outlast.agents.models.assemble import read_arguments
+from outlast.agents.models.assemble import Spoken, read_arguments
 from outlast.agents.models.local_child import Child
 from outlast.agents.models.local_files import find, require_extra
-from outlast.agents.port import Answer, ModelEvent, ModelRequest, TextPiece
+from outlast.agents.models.thought_tags import ThoughtTags, collect
+from outlast.agents.port import Answer, ModelEvent, ModelRequest
 from outlast.model import ids
 from outlast.model.agent import ToolSpec
 from outlast.model.clock import Clock
 from outlast.model.error import ContextTooLong, ModelRejected, ModelUnavailable, OutlastError
-from outlast.model.message import AssistantMessage, Text, ToolCall
+from outlast.model.message import AssistantMessage, Part, Text, ToolCall
 from outlast.model.usage import Usage
 
 _CONTEXT_TYPE: Final = "exceed_context_size_error"
@@ -61,18 +62,22 @@ class LocalModel:
         tool = local_prompt.forced_tool(request)
         async with self._turn:
             child = await self._ready_child()
-            pieces: list[str] = []
+            spoken, tags = Spoken(), ThoughtTags()
             try:
                 await child.ask(local_prompt.body(request, tool))
                 while (message := await child.read()).get("end") is None:
                     if "error" in message:
                         raise _error(message["error"])
-                    pieces.append(message["text"])
                     if tool is None:
-                        yield TextPiece(message["text"])
+                        for piece in collect(spoken, tags.feed(message["text"])):
+                            yield piece
+                    else:
+                        spoken.add(Text, message["text"])
+                for piece in collect(spoken, tags.finish()):
+                    yield piece
             finally:
                 self._stop(child)
-            yield self._answer("".join(pieces), message["end"], tool)
+            yield self._answer(spoken.parts(), message["end"], tool)
 
     async def close(self) -> None:
         """End the child."""
@@ -98,14 +103,13 @@ class LocalModel:
             child.cancel()
             self._settling = asyncio.create_task(child.settle(), name="local_model_settle")
 
-    def _answer(self, text: str, end: dict[str, Any], tool: ToolSpec | None) -> Answer:
+    def _answer(self, written: list[Part], end: dict[str, Any], tool: ToolSpec | None) -> Answer:
         usage = end["usage"]
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
-        call = None if tool is None else self._call(tool, text)
-        written = (Text(text),) if text else ()
+        call = None if tool is None else self._call(tool, AssistantMessage(tuple(written)).text)
         is_valid = call is not None and call.invalid is None
         return Answer(
-            message=AssistantMessage(written if call is None else (call,)),
+            message=AssistantMessage(tuple(written) if call is None else (call,)),
             usage=Usage(usage["prompt_tokens"], usage["completion_tokens"], cached),
             model=self.name,
             finish_reason="tool_calls" if is_valid else end["finish_reason"],

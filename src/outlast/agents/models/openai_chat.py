@@ -78,6 +78,8 @@ class OpenAIChat:
             for event in events.finish():
                 for piece in answer.feed(event):
                     yield piece
+            for piece in answer.rest():
+                yield piece
             end = answer.answer(request)
             satisfied = not reader.broke_off
         finally:
