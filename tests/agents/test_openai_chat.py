@@ -117,34 +117,6 @@ async def test_reasoning_is_thinking(endpoint: OpenAIEndpoint) -> None:
     assert answer.message.parts == (Thinking("Let me think."), Text(words(12)))
 
 
-async def test_thinking_in_tags_is_thinking_too(
-    endpoint: OpenAIEndpoint, provider: FakeProvider
-) -> None:
-    written = ["<thi", "nk>Let me", " think.</think>\n\n", "Hel", "lo"]
-    provider.replies["m"] = Reply(
-        (*(chunk({"content": text}) for text in written), chunk({}, "stop"))
-    )
-    pieces, answer = await heard(endpoint.model("m"), ask())
-    assert pieces == [*map(ThinkingPiece, ["Let me", " think."]), *map(TextPiece, ["Hel", "lo"])]
-    assert answer.message.parts == (Thinking("Let me think."), Text("Hello"))
-    message = {"role": "assistant", "content": "".join(written)}
-    body = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
-    provider.replies["m"] = Reply((orjson.dumps(body),))
-    pieces, whole = await heard(endpoint.model("m"), ask())
-    assert whole.message == answer.message
-    provider.replies["m"] = Reply((chunk({"content": "I <3"}), chunk({"content": " <"}, "stop")))
-    pieces, answer = await heard(endpoint.model("m"), ask())
-    assert (len(pieces), answer.message.parts) == (2, (Text("I <3 <"),))
-
-
-async def test_what_is_held_back_as_a_tag_is_said_in_the_end(
-    endpoint: OpenAIEndpoint, provider: FakeProvider
-) -> None:
-    provider.replies["m"] = Reply((chunk({"content": " <th"}), chunk({}, "stop")))
-    pieces, answer = await heard(endpoint.model("m"), ask())
-    assert (pieces, answer.message.text) == ([TextPiece(" <th")], " <th")
-
-
 async def test_the_whole_history_is_sent_back(
     endpoint: OpenAIEndpoint, provider: FakeProvider
 ) -> None:

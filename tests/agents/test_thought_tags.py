@@ -1,12 +1,19 @@
 """Thinking that a model writes into its text is thinking, however its text is cut."""
 
+from collections.abc import AsyncIterator
+
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast.agents.models.assemble import Spoken
+from outlast.agents.models.openai_chat import OpenAIEndpoint
 from outlast.agents.models.thought_tags import ThoughtTags, collect
+from outlast.agents.port import TextPiece, ThinkingPiece
 from outlast.model.message import Part, Text, Thinking
+from tests.agents.test_openai_chat import ask, chunk, heard, opened
+from tests.support.provider import FakeProvider, Reply
 
 CASES: dict[str, tuple[Part, ...]] = {
     "<think>Let me think.</think>Hello": (Thinking("Let me think."), Text("Hello")),
@@ -49,3 +56,45 @@ def test_text_without_tags_is_not_held_back() -> None:
     tags = ThoughtTags()
     assert [piece.text for piece in tags.feed("<b>")] == ["<b>"]
     assert tags.over
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[FakeProvider]:
+    async with FakeProvider() as running:
+        yield running
+
+
+@pytest.fixture
+async def endpoint(provider: FakeProvider) -> AsyncIterator[OpenAIEndpoint]:
+    async with opened(provider.url) as made:
+        yield made
+
+
+@pytest.mark.anyio
+async def test_thinking_in_tags_is_thinking_too(
+    provider: FakeProvider, endpoint: OpenAIEndpoint
+) -> None:
+    written = ["<thi", "nk>Let me", " think.</think>\n\n", "Hel", "lo"]
+    provider.replies["m"] = Reply(
+        (*(chunk({"content": text}) for text in written), chunk({}, "stop"))
+    )
+    pieces, answer = await heard(endpoint.model("m"), ask())
+    assert pieces == [*map(ThinkingPiece, ["Let me", " think."]), *map(TextPiece, ["Hel", "lo"])]
+    assert answer.message.parts == (Thinking("Let me think."), Text("Hello"))
+    message = {"role": "assistant", "content": "".join(written)}
+    body = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    provider.replies["m"] = Reply((orjson.dumps(body),))
+    pieces, whole = await heard(endpoint.model("m"), ask())
+    assert whole.message == answer.message
+    provider.replies["m"] = Reply((chunk({"content": "I <3"}), chunk({"content": " <"}, "stop")))
+    pieces, answer = await heard(endpoint.model("m"), ask())
+    assert (len(pieces), answer.message.parts) == (2, (Text("I <3 <"),))
+
+
+@pytest.mark.anyio
+async def test_what_is_held_back_as_a_tag_is_said_in_the_end(
+    provider: FakeProvider, endpoint: OpenAIEndpoint
+) -> None:
+    provider.replies["m"] = Reply((chunk({"content": " <th"}), chunk({}, "stop")))
+    pieces, answer = await heard(endpoint.model("m"), ask())
+    assert (pieces, answer.message.text) == ([TextPiece(" <th")], " <th")
