@@ -14,6 +14,7 @@ from outlast.rooms.console.render.arguments import (
     fields_of,
     filled,
     sent,
+    value_of,
 )
 from tests.support.api import Api, MakeApi
 from tests.support.console import Reader, signed_in
@@ -250,6 +251,48 @@ def test_fields_that_were_not_touched_keep_their_values_exactly() -> None:
     assert "amount" not in sent(fields, form | {"argument.amount": ""}, proposed)
 
 
+def test_line_ends_that_browsers_change_stay_as_the_model_wrote_them() -> None:
+    schema = {"properties": {name: {"type": "string"} for name in ("mail", "mixed", "mac")}}
+    proposed = {"mail": "Dear Ann,\r\n\r\nBob", "mixed": "a\r\nb\nc", "mac": "a\rb"}
+    fields = fields_of(schema, proposed)
+    as_sent = {"mail": "Dear Ann,\n\nBob", "mixed": "a\nb\nc", "mac": "a\nb"}
+    form = {f"argument.{name}": text for name, text in as_sent.items()}
+    assert sent(fields, form, proposed) == proposed
+    edited = sent(fields, form | {"argument.mail": "Dear Eve,\n\nBob"}, proposed)
+    assert edited["mail"] == "Dear Eve,\r\n\r\nBob"
+
+
+def test_a_choice_is_what_the_schema_has_of_whatever_type() -> None:
+    schema = {
+        "properties": {
+            "size": {"type": "string", "enum": ["1", "2"]},
+            "count": {"type": "integer", "enum": [1, 2]},
+            "unit": {"type": "string", "enum": ["", "kg"]},
+        },
+        "required": True,  # of an old draft, in tools of MCP servers
+    }
+    fields = fields_of(schema, {"size": "1", "count": 1.0, "unit": "kg"})
+    assert [field.kind for field in fields] == ["choice", "choice", "text"]
+    assert fields[1].choices == ("1.0", "1", "2"), "what was proposed stays chosen"
+    chosen = {"argument.size": "2", "argument.count": "2", "argument.unit": ""}
+    assert sent(fields, chosen, {"unit": "kg"}) == {"size": "2", "count": 2, "unit": ""}
+
+
+def test_no_number_is_rounded() -> None:
+    fields, long = fields_of(SCHEMA, {}), "1" * 30
+    forms: list[dict[str, str]] = [
+        {"argument.amount": long},
+        {"argument.lines": f"[{long}]"},
+        {"argument.amount": "1e400"},
+        {"argument.amount": "1,5"},
+    ]
+    for form in forms:
+        with pytest.raises(NotArguments, match=r"beyond 64 bits|not a number"):
+            sent(fields, form, {})
+    assert value_of(long) == long
+    assert value_of(str(2**64 - 1)) == 2**64 - 1
+
+
 def test_everything_as_json_is_one_object() -> None:
     assert sent([], {"arguments": '{"a": 1}'}, {}) == {"a": 1}
     for text in ("[1]", "{", "", "1"):
@@ -266,3 +309,8 @@ def test_a_field_shows_what_is_wrong_with_it() -> None:
 def test_a_difference_ignores_the_order_of_keys() -> None:
     assert difference({"a": 1, "b": 2}, {"b": 2, "a": 1}) == []
     assert ("ins", '  "b": 3') in difference({"b": 2}, {"b": 3})
+
+
+def test_a_difference_of_many_lines_takes_no_squared_time() -> None:
+    before, after = ({"rows": [f"{word} {n}" for n in range(20_000)]} for word in ("a", "b"))
+    assert len(difference(before, after)) == 401

@@ -213,6 +213,10 @@ async def test_an_input_runs_again_with_another_text(make_api: MakeApi) -> None:
     assert second["conversationId"] != first["conversationId"]
     empty = await reader.send(f"/console/executions/{run}/again", input=" ")
     assert empty.status_code == 422
+    mail = await api.started(input="Dear Ann,\r\nBob")
+    answer = await reader.send(f"/console/executions/{mail}/again", input="Dear Ann,\r\nBob")
+    again = await api.get(f"/v1/executions/{answer.headers['location'].rpartition('/')[2]}")
+    assert again.json()["input"] == "Dear Ann,\r\nBob", "line ends stay as they were"
 
 
 def test_lines_that_differ_are_found_between_those_that_do_not() -> None:

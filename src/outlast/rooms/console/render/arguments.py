@@ -4,20 +4,23 @@ Text, numbers, yes or no and enumerations have fields of their own; what is nest
 JSON, and so is everything if the schema is not an object with properties.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import ndiff
 from typing import Any, Final
 
 import orjson
 
+from outlast.model.whole_number import beyond_64_bits
+from outlast.rooms.console.render.lines import Line, differing, json_lines
+
 _PLAIN: Final = {"string": "text", "number": "number", "integer": "number", "boolean": "boolean"}
-_CANONICAL: Final = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
 PREFIX: Final = "argument."
 """Of the names of fields."""
 RAW: Final = "arguments"
 """The field of everything as JSON."""
 _MOST_FIELDS: Final = 50
+_AROUND: Final = 20
+"""Equal lines beside the first and the last change."""
 
 
 class NotArguments(Exception):
@@ -40,6 +43,8 @@ class Field:
     description: str = ""
     required: bool = False
     choices: tuple[str, ...] = ()
+    values: tuple[Any, ...] = ()
+    """What the choices stand for."""
     problem: str = ""
 
 
@@ -50,7 +55,8 @@ def fields_of(schema: Mapping[str, Any] | None, arguments: Mapping[str, Any]) ->
         return []
     if set(arguments) - set(properties):
         return []
-    required = (schema or {}).get("required") or []
+    found = (schema or {}).get("required")
+    required = found if isinstance(found, list) else []
     return [
         _field(name, found if isinstance(found, dict) else {}, arguments, name in required)
         for name, found in properties.items()
@@ -58,18 +64,27 @@ def fields_of(schema: Mapping[str, Any] | None, arguments: Mapping[str, Any]) ->
 
 
 def _field(name: str, schema: Mapping[str, Any], arguments: Mapping[str, Any], need: bool) -> Field:
-    kind = _PLAIN.get(str(schema.get("type")), "json")
-    choices: tuple[str, ...] = ()
-    if isinstance(schema.get("enum"), list) and kind in ("text", "number"):
-        kind, choices = "choice", tuple(_shown(one) for one in schema["enum"])
+    kind, values = _PLAIN.get(str(schema.get("type")), "json"), _choices(schema)
     given = name in arguments
     value = arguments.get(name)
     if given and not _fits(kind, value):
-        kind, choices = "json", ()
+        kind = "json"
+    if kind not in ("text", "number"):
+        values = ()
+    elif values:
+        kind = "choice"
+    choices = tuple(_shown(one) for one in values)
     text = "" if not given else _json(value) if kind == "json" else _shown(value)
     if choices and given and text not in choices:
-        choices = (text, *choices)
-    return Field(name, kind, text, str(schema.get("description") or ""), need, choices)
+        choices, values = (text, *choices), (value, *values)
+    about = str(schema.get("description") or "")
+    return Field(name, kind, text, about, need, choices, values)
+
+
+def _choices(schema: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what a schema has to choose from; nothing if a choice would look like none."""
+    found = schema.get("enum")
+    return () if not isinstance(found, list) or "" in found else tuple(found)
 
 
 def _fits(kind: str, value: Any) -> bool:
@@ -80,8 +95,6 @@ def _fits(kind: str, value: Any) -> bool:
             return isinstance(value, int | float) and not isinstance(value, bool)
         case "boolean":
             return isinstance(value, bool)
-        case "choice":
-            return isinstance(value, str | int | float) and not isinstance(value, bool)
         case _:
             return True
 
@@ -112,6 +125,7 @@ def sent(
     found: dict[str, Any] = {}
     for field in fields:
         text = form.get(prefix + field.name, field.text)
+        text = as_it_was(text, field.text)
         if text == field.text:
             if field.name in proposed:
                 found[field.name] = proposed[field.name]
@@ -129,27 +143,53 @@ def _object(text: str | None, proposed: Mapping[str, Any]) -> dict[str, Any]:
     return value
 
 
+def as_it_was(text: str, before: str) -> str:
+    """Return a text of a form with the line ends that it had, which browsers change."""
+    if text == _unified(before):
+        return before
+    all_had_both = "\r\n" in before and before.count("\n") == before.count("\r\n")
+    return text.replace("\n", "\r\n") if all_had_both else text
+
+
+def _unified(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _value(field: Field, text: str) -> Any:
-    if field.kind == "text" or (field.kind == "choice" and not _is_number(text)):
+    if field.kind == "text":
         return text
-    value = _loads(field.name, text)
-    if field.kind == "number" and not _fits("number", value):
-        raise NotArguments(field.name, "This is a number.")
-    return value
+    if field.kind == "choice":
+        found = dict(zip(field.choices, field.values, strict=True))
+        return found.get(text, text)
+    if field.kind == "number":
+        return _number(field.name, text)
+    return _loads(field.name, text)
 
 
-def _is_number(text: str) -> bool:
+def _number(name: str, text: str) -> int | float:
     try:
-        return isinstance(orjson.loads(text), int | float)
+        value: Any = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return False
+        value = None
+    if not _fits("number", value):
+        raise NotArguments(name, "This is not a number; write it as 1234.5 is written.")
+    number: int | float = _exact(name, text, value)
+    return number
 
 
 def _loads(name: str, text: str) -> Any:
     try:
-        return orjson.loads(text)
+        return _exact(name, text, orjson.loads(text))
     except orjson.JSONDecodeError as error:
         raise NotArguments(name, f"This is not JSON: {error}.") from error
+
+
+def _exact(name: str, text: str, value: Any) -> Any:
+    """Return what was read of a text. Raises NotArguments if a number of it was rounded."""
+    beyond = beyond_64_bits(text.encode())
+    if beyond is not None:
+        raise NotArguments(name, f"{beyond.shown} is a whole number beyond 64 bits.")
+    return value
 
 
 def filled(
@@ -170,26 +210,18 @@ def filled(
 
 
 def value_of(text: str) -> Any:
-    """Return a text as JSON; what is none is a text, and nothing is null."""
+    """Return a text as JSON; what is none, or would be rounded, is a text, and nothing is null."""
     if not text.strip():
         return None
+    if beyond_64_bits(text.encode()) is not None:
+        return text
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
 
 
-def difference(before: Any, after: Any) -> list[tuple[str, str]]:
-    """Return the lines of two JSON values with their tag, `ins`, `del` or `span`."""
-    return [*_tagged(_lines(before), _lines(after))] if before != after else []
-
-
-def _lines(value: Any) -> list[str]:
-    return orjson.dumps(value, option=_CANONICAL).decode().splitlines()
-
-
-def _tagged(before: list[str], after: list[str]) -> Iterator[tuple[str, str]]:
-    tags = {"+ ": "ins", "- ": "del", "  ": "span"}
-    for line in ndiff(before, after):
-        if (tag := tags.get(line[:2])) is not None:
-            yield tag, line[2:]
+def difference(before: Any, after: Any) -> list[Line]:
+    """Return the lines of two JSON values, none if they are equal."""
+    lines, more = differing(json_lines(before), json_lines(after), _AROUND)
+    return [*lines, Line("span", "…")] if more else lines

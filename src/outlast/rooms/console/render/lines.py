@@ -26,8 +26,10 @@ def json_lines(value: Any) -> list[str]:
     return orjson.dumps(value, option=_CANONICAL).decode().splitlines()
 
 
-def differing(before: Sequence[str], after: Sequence[str]) -> tuple[list[Line], bool]:
-    """Return the lines that differ, with a few around them, and whether there are more."""
+def differing(
+    before: Sequence[str], after: Sequence[str], around: int = _AROUND
+) -> tuple[list[Line], bool]:
+    """Return the lines that differ, with those around them, and whether there are more."""
     if before == after:
         return [], False
     same = next(
@@ -38,10 +40,10 @@ def differing(before: Sequence[str], after: Sequence[str]) -> tuple[list[Line], 
     while end < least and before[-1 - end] == after[-1 - end]:
         end += 1
     gone, new = before[same : len(before) - end], after[same : len(after) - end]
-    lines = [Line("span", text) for text in before[max(0, same - _AROUND) : same]]
+    lines = [Line("span", text) for text in before[max(0, same - around) : same]]
     lines += _matched(gone, new)
     behind = len(before) - end
-    lines += [Line("span", text) for text in before[behind : behind + _AROUND]]
+    lines += [Line("span", text) for text in before[behind : behind + around]]
     return lines[:_SHOWN], len(lines) > _SHOWN
 
 

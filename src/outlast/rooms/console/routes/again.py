@@ -8,6 +8,7 @@ from outlast.http.call import Call
 from outlast.model.error import Conflict, ExecutionNotFound, InvalidField
 from outlast.model.ids import EXECUTION
 from outlast.model.workspace import Scope
+from outlast.rooms.console.render.arguments import as_it_was
 from outlast.rooms.console.render.frame import ROOT
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.routes.endpoints import page_at
@@ -26,7 +27,7 @@ async def run(call: Call, services: Services) -> Response:
     """Starts the new execution, in a conversation of its own."""
     form = await form_of(call)
     execution = (await _view(call, services)).execution
-    text = form.get("input")
+    text = as_it_was(form.get("input"), execution.input)
     if not text.strip():
         raise InvalidField("Write an input first.", param="input")
     request = StartExecution(

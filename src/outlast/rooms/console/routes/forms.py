@@ -10,6 +10,7 @@ import orjson
 from outlast.http.call import Call
 from outlast.model.budget import MOST_BOUND
 from outlast.model.error import InvalidField, InvalidRequest
+from outlast.model.whole_number import beyond_64_bits
 
 _MOST_FIELDS: Final = 1000
 
@@ -51,6 +52,9 @@ class Form:
             found = orjson.loads(text or "{}")
         except orjson.JSONDecodeError as error:
             raise InvalidField(f"{word}: this is not JSON.", param=word) from error
+        if (beyond := beyond_64_bits(text.encode())) is not None:
+            said = f"{word}: {beyond.shown} is a whole number beyond 64 bits."
+            raise InvalidField(said, param=word)
         if not isinstance(found, dict):
             raise InvalidField(f"{word}: a JSON object.", param=word)
         return found
@@ -65,4 +69,9 @@ async def form_of(call: Call) -> Form:
         raise InvalidRequest("The form cannot be read.") from error
     if any("\0" in value for _, value in sent):
         raise InvalidRequest("A text contains a NUL character.")
-    return Form([(name, value.replace("\r\n", "\n")) for name, value in sent])
+    return Form([(_unix(name), _unix(value)) for name, value in sent])
+
+
+def _unix(text: str) -> str:
+    """Return a text with the line ends that it had in the page."""
+    return text.replace("\r\n", "\n")
