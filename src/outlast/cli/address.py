@@ -1,7 +1,7 @@
 """Where a server listens: kept in its data folder, for commands on the same machine."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from outlast.settings import Settings
@@ -28,14 +28,16 @@ def url_of(settings: Settings) -> str:
 
 @contextmanager
 def kept_address(settings: Settings, host: str, port: int) -> Iterator[None]:
-    """Keep the server's URL in the data folder while it runs."""
+    """Keep the server's URL in the data folder while it runs; not where the disk is full."""
     file, url = settings.data_dir / _FILE, url_at(host, port)
-    file.write_text(url)
+    with suppress(OSError):
+        file.write_text(url)
     try:
         yield
     finally:
         if _kept(settings) == url:  # else another one has started, on Postgres
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink()
 
 
 def _kept(settings: Settings) -> str:
