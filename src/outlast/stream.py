@@ -332,6 +332,8 @@ class RestWaiter:
         self._streams = streams
         self._store = store
         self._subscription = subscription
+        self.newest: Committed | None = None
+        """The newest commit that it has seen of the row."""
         self._workspace_id = workspace_id
         self._execution_id = execution_id
 
@@ -350,7 +352,8 @@ class RestWaiter:
             overflowed = self._subscription.overflowed
             commits = self._subscription.take()
             for committed in commits:
-                execution = committed.execution or execution
+                if committed.execution is not None:
+                    execution, self.newest = committed.execution, committed
             if overflowed or not commits or any(map(_unread, commits)):
                 execution = await self._read(execution)
         return execution

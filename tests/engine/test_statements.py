@@ -30,7 +30,7 @@ text: the cheapest is what a run costs."""
 BOUND = 30.0
 PLAIN, CONTROL = 7, {"BEGIN": 1, "COMMIT": 1}
 """Create; begin; text; end (4)."""
-WITH_A_TOOL = 16
+WITH_A_TOOL = 12
 OF_A_TREE, TREE_TRANSACTIONS = 44, 20
 """Of a parent of ten children; ten plain runs are 70 and 40."""
 

@@ -120,7 +120,7 @@ class Executions:
             execution = started.execution
             if not started.replayed:
                 execution = await watch.rest(execution, seconds)
-        return started, await self._views.one(execution)
+        return started, await self._views.at_rest(execution, watch.newest)
 
     async def stream(
         self, principal: Principal, agent_ref: str | None, request: StartExecution

@@ -3,12 +3,14 @@
 from dataclasses import dataclass, replace
 
 from outlast.model.error import ExecutionNotFound
+from outlast.model.event import TERMINAL_EVENTS
 from outlast.model.execution import TERMINAL, Execution, Step
 from outlast.model.usage import NOTHING_SPENT, Spent
 from outlast.model.wait import Wait, approvals
 from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import Details
 from outlast.store.known_agents import KnownAgents
+from outlast.store.listeners import Committed
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,30 @@ class Views:
             raise ExecutionNotFound
         return await self.shown(found[execution_id])
 
+    async def at_rest(self, execution: Execution, newest: Committed | None) -> ExecutionView:
+        """Return the same; nothing is read if the row is of a commit that has all of it."""
+        if newest is None or newest.execution is not execution:
+            return await self.one(execution)
+        found = _at_end(execution, newest)
+        return await (self.one(execution) if found is None else self.shown(found))
+
     async def shown(self, details: Details) -> ExecutionView:
         """Return it as a caller sees it: the open step's text replaces the previous step's."""
         execution, text = details.execution, details.open_text
         shown = replace(execution, output=text) if text else execution
         name = await self._known.name_of(shown)
         return ExecutionView(shown, details.steps, details.waits, name, below=details.below)
+
+
+def _at_end(execution: Execution, end: Committed) -> Details | None:
+    """Return what an ended execution has recorded; None if its last commit does not have it all."""
+    event = end.entries[-1].event if end.entries else None
+    if not isinstance(event, TERMINAL_EVENTS) or end.steps is None:
+        return None
+    if len(end.steps) != execution.steps:
+        return None
+    below = NOTHING_SPENT if event.below is None else Spent.of(event.below)
+    return Details(execution, end.steps if execution.steps > 1 else (), below=below)
 
 
 def _has_details(execution: Execution) -> bool:

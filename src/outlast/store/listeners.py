@@ -7,7 +7,7 @@ from typing import NamedTuple, ParamSpec
 import structlog
 
 from outlast.model.event import Entry
-from outlast.model.execution import Execution, PauseRequest
+from outlast.model.execution import Execution, PauseRequest, Step
 
 P = ParamSpec("P")
 
@@ -21,6 +21,9 @@ class Committed(NamedTuple):
     entries: tuple[Entry, ...]
     execution: Execution | None = None
     """The row after this commit; None if only text was added."""
+    steps: tuple[Step, ...] | None = None
+    """Of one that its segment has ended: the steps that the segment knows, in order, and which may
+    not be all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -337,6 +337,10 @@ class Segment:
             calls = unanswered(self.steps, self.execution.superseded_to)
             self._open = {call.id: (number, call) for number, call in calls}
 
+    def steps_with(self, new: tuple[Step, ...]) -> tuple[Step, ...]:
+        """Return its steps with new ones, in order."""
+        return tuple(sorted((*self.steps, *new), key=lambda step: step.number))
+
     def know(self, waits: Iterable[Wait]) -> None:
         """Take the waits of its calls, as they were just read."""
         self.waits = {wait.tool_call_id: wait for wait in waits if not wait.superseded}

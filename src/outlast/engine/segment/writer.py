@@ -334,6 +334,7 @@ class SegmentWriter:
         changes["active_since"] = now if status is Status.RUNNING else None
         if status in TERMINAL:
             changes["completed_at"] = now
+            more["all_steps"] = segment.steps_with(more.get("steps", ()))
         elif status is Status.SUSPENDED:
             changes["awaiting"] = awaited((*segment.waits.values(), *more.get("waits", ())))
         if status in TERMINAL or status is Status.PAUSED:

@@ -135,7 +135,7 @@ def advance(move: Advance, full: Full = NONE_FULL) -> Transaction[Advanced]:
     for wanted in move.memory:
         yield from write(wanted)
     yield from spend(move, after.reserved, moved.applying, full=full)
-    committed = (Committed(before.id, entries, after), *effects.committed)
+    committed = (Committed(before.id, entries, after, move.all_steps), *effects.committed)
     return TransactionResult(
         Advanced(entries, Applying.read(moved.applying)),
         committed,

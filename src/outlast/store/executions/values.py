@@ -165,6 +165,8 @@ class Advance:
     appended_pieces: int = 0
     """Number of the pieces in `texts` that were appended already."""
     steps: tuple[Step, ...] = ()
+    all_steps: tuple[Step, ...] | None = None
+    """At the end of an execution: those that the segment knows by then, in order."""
     charges: tuple[Charge, ...] = ()
     checkpoint: Checkpoint | None = None
     """After the last of `steps`."""
