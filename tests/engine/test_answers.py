@@ -14,7 +14,7 @@ from outlast.services.views import Views
 from outlast.store.listeners import Committed
 from tests.support.databases import Database
 from tests.support.engine import EngineHarness, MakeEngine, start_request
-from tests.support.models import FakeModel, by_turn
+from tests.support.models import FakeModel, Reply, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
 from tests.support.trees import Team, agent, make_team
 from tests.support.waiting import BOUND
@@ -52,7 +52,7 @@ async def test_steps_are_given_in_order_however_calls_have_ended(
         second.set()
         return "nothing"
 
-    calls = ["I look.", call(1, "look", place=1), call(2, "look", place=2)]
+    calls: Reply = ["I look.", call(1, "look", place=1), call(2, "look", place=2)]
     model = FakeModel(by_turn(calls, end if isinstance(end, list) else [end]))
     engine = await make_engine(model, spec(tool("look")), FakeTools(look=look))
     view = await given(engine, "agent", monkeypatch)
