@@ -1,5 +1,6 @@
 """A server whose agents do what a console has to show, by what they are given to do."""
 
+import json
 from typing import Final
 
 from tests.support.processes import ServerProcess
@@ -7,8 +8,26 @@ from tests.support.waiting import until_found
 
 WORDS: Final = " ".join(f"word{n}" for n in range(120))
 LONG: Final = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 2
-AGENTS: Final = """
+NAME: Final = "a" * 64
+"""The longest that an agent or a tool may have."""
+DEEP: Final = "\n".join(f"{'> ' * depth}deep" for depth in range(1, 20))
+_LONG_NAMES: Final = f"""
 agents:
+  - name: {NAME}
+    model: scripted:script.yaml
+    tools:
+      - name: {NAME}
+        description: Do {LONG}.
+        http: {{url: TOOLS}}
+        approval: true
+        effect: destructive
+        parameters:
+          type: object
+          properties:
+            {LONG}: {{type: string, enum: [{LONG}, none], description: {LONG}}}
+            note: {{type: string}}
+"""
+_USUAL: Final = """\
   - name: writer
     instructions: Write.
     model: scripted:script.yaml
@@ -45,6 +64,7 @@ agents:
       - agent: support
         description: Ask the support.
 """
+AGENTS: Final = _LONG_NAMES + _USUAL
 SCRIPT: Final = f"""
 turns:
   - when: story
@@ -74,6 +94,11 @@ turns:
     steps:
       - tool_calls: [{{name: writer, parameters: {{input: "a story"}}}}]
       - text: The writer has written.
+  - when: hidden
+    steps:
+      - text: {json.dumps(DEEP)}
+        tool_calls: [{{name: {NAME}, parameters: {{{LONG}: {LONG}, note: "a\\u202eb\\u200bc"}}}}]
+      - text: Done.
   - when: locate
     steps:
       - tool_calls: [{{name: locate, parameters: {{accuracy: high}}}}]

@@ -16,6 +16,7 @@ from outlast.rooms.console.render.arguments import (
     sent,
     value_of,
 )
+from outlast.rooms.console.render.words import visible
 from tests.support.api import Api, MakeApi
 from tests.support.console import Reader, signed_in
 from tests.support.databases import SQLITE
@@ -276,6 +277,29 @@ def test_a_choice_is_what_the_schema_has_of_whatever_type() -> None:
     assert fields[1].choices == ("1.0", "1", "2"), "what was proposed stays chosen"
     chosen = {"argument.size": "2", "argument.count": "2", "argument.unit": ""}
     assert sent(fields, chosen, {"unit": "kg"}) == {"size": "2", "count": 2, "unit": ""}
+
+
+def test_characters_that_do_not_show_are_shown() -> None:
+    assert visible("a\u202eb\x9b31m\u200b\ufeff") == r"a\u202eb\u009b31m\u200b\ufeff"
+    assert visible("ok\U000e006e\U000e006f") == r"ok\u{e006e}\u{e006f}", "tags, which models read"
+    as_people_write = "a\tb\r\n👨\u200d👩\u200d👧 می\u200cخواهم"
+    assert visible(as_people_write) == as_people_write
+
+
+@pytest.mark.parametrize("schema", [SCHEMA, {"type": "object"}], ids=["fields", "json"])
+async def test_what_does_not_show_in_a_field_is_shown_below(
+    make_api: MakeApi, schema: dict[str, Any]
+) -> None:
+    tool = ToolSpec("refund", "Refund it.", schema, Effect.DESTRUCTIVE, approval=True)
+    asks = call(1, "refund", order="A\u202e1-B", amount=1)
+    model = FakeModel(by_turn([asks], ["Done."]))
+    api = await make_api(model, agent=spec(tool), tools=FakeTools(refund=lambda _: ""))
+    run = await api.started()
+    await api.rested(run)
+    page = await (await signed_in(api)).page(f"/console/approvals/{run}/{asks.id}")
+    field, _, below = page.partition("With the characters that do not show")
+    assert "A\u202e1-B" in field
+    assert r"A\u202e1-B" in below.partition("</p>")[0]
 
 
 def test_no_number_is_rounded() -> None:

@@ -5,7 +5,14 @@ from typing import Final, Literal
 import pytest
 
 from tests.support.chromium import Visit, chromium, enter, examine_here, visit
-from tests.support.console_server import LONG, approval_of, conversation_of, reaches, url_of
+from tests.support.console_server import (
+    LONG,
+    NAME,
+    approval_of,
+    conversation_of,
+    reaches,
+    url_of,
+)
 from tests.support.long_cases import WHOLE
 from tests.support.processes import ServerProcess
 
@@ -26,7 +33,7 @@ VERY_LONG: Final = ("reference", "document-long")
 
 async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
     """Runs of every kind; the screens that show them, by name."""
-    done, failed, waits, parent, held, shipped = [
+    done, failed, waits, parent, held, shipped, wide = [
         await server.background(agent, text)
         for agent, text in (
             ("support", "the sum"),
@@ -35,16 +42,20 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
             ("lead", "delegate"),
             ("writer", "hold"),
             ("support", "ship"),
+            (NAME, f"hidden {LONG}"),
         )
     ]
     for run, wanted in ((done, "completed"), (failed, "failed"), (waits, "suspended")):
         await reaches(server, run, wanted)
+    await reaches(server, wide, "suspended")
     await server.http.post(f"/v1/executions/{held}/pause", json={"now": True})
     await reaches(server, parent, "completed")
     await reaches(server, shipped, "completed")
     return [
         ("needs-you", "/console/approvals"),
         ("approval", await approval_of(server, waits)),
+        ("approval-wide", await approval_of(server, wide)),
+        ("suspended-wide", f"/console/executions/{wide}?step=1"),
         ("playground", "/console/playground"),
         ("agents", "/console/agents"),
         ("usage", "/console/usage?range=24h&by=agent"),
@@ -52,7 +63,7 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
         ("agent", "/console/agents/support"),
         ("chat-waits", f"/console/playground?conversation={await conversation_of(server, waits)}"),
         ("executions", "/console/executions"),
-        ("chosen", f"/console/chosen?do=delete&id={done}&id={failed}"),
+        ("chosen", f"/console/chosen?do=delete&id={done}&id={wide}"),
         (
             "chosen-calls",
             f"/console/approvals/chosen?do=approve&call={await call_of(server, waits)}",

@@ -125,14 +125,19 @@ def shortened(text: str, most: int = 8192) -> str:
     return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
 
 
-_HIDDEN: Final = {
-    code: f"\\u{code:04x}"
-    for code in (*range(9), 0xB, 0xC, *range(0xE, 0x20), 0x7F, 0x200E, 0x200F, 0x061C)
-} | {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+_CONTROLS: Final = (*range(9), 0xB, 0xC, *range(0xE, 0x20), *range(0x7F, 0xA0))
+_TURNING: Final = (0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_UNSEEN: Final = (0x200B, *range(0x2060, 0x2065), 0xFEFF)
+"""Without a width; those that join letters and emoji are as people write."""
+_TAGS: Final = range(0xE0000, 0xE0080)
+"""Letters that only machines read."""
+_HIDDEN: Final = {code: f"\\u{code:04x}" for code in (*_CONTROLS, *_TURNING, *_UNSEEN)} | {
+    code: f"\\u{{{code:x}}}" for code in _TAGS
+}
 
 
 def visible(text: str) -> str:
-    """Show control characters and those that turn the direction of text as their code."""
+    """Show control characters, those that turn the direction of text and unseen ones as code."""
     return text.translate(_HIDDEN)
 
 
