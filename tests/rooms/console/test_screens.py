@@ -33,7 +33,7 @@ VERY_LONG: Final = ("reference", "document-long")
 
 async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
     """Runs of every kind; the screens that show them, by name."""
-    done, failed, waits, parent, held, shipped, wide = [
+    done, failed, waits, parent, held, shipped = [
         await server.background(agent, text)
         for agent, text in (
             ("support", "the sum"),
@@ -42,20 +42,17 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
             ("lead", "delegate"),
             ("writer", "hold"),
             ("support", "ship"),
-            (NAME, f"hidden {LONG}"),
         )
     ]
     for run, wanted in ((done, "completed"), (failed, "failed"), (waits, "suspended")):
         await reaches(server, run, wanted)
-    await reaches(server, wide, "suspended")
     await server.http.post(f"/v1/executions/{held}/pause", json={"now": True})
     await reaches(server, parent, "completed")
     await reaches(server, shipped, "completed")
     return [
         ("needs-you", "/console/approvals"),
         ("approval", await approval_of(server, waits)),
-        ("approval-wide", await approval_of(server, wide)),
-        ("suspended-wide", f"/console/executions/{wide}?step=1"),
+        *await wide(server, done),
         ("playground", "/console/playground"),
         ("agents", "/console/agents"),
         ("usage", "/console/usage?range=24h&by=agent"),
@@ -63,7 +60,6 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
         ("agent", "/console/agents/support"),
         ("chat-waits", f"/console/playground?conversation={await conversation_of(server, waits)}"),
         ("executions", "/console/executions"),
-        ("chosen", f"/console/chosen?do=delete&id={done}&id={wide}"),
         (
             "chosen-calls",
             f"/console/approvals/chosen?do=approve&call={await call_of(server, waits)}",
@@ -93,6 +89,17 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
         ("call", await client_call(server)),
         *await resources(server),
         ("missing", "/console/executions/exec_01k6zj3t7hf2a9q1x5m8r4c0vb"),
+    ]
+
+
+async def wide(server: ServerProcess, other: str) -> list[tuple[str, str]]:
+    """What has the longest names there are; its screens."""
+    run = await server.background(NAME, f"hidden {LONG}")
+    await reaches(server, run, "suspended")
+    return [
+        ("approval-wide", await approval_of(server, run)),
+        ("suspended-wide", f"/console/executions/{run}?step=1"),
+        ("chosen", f"/console/chosen?do=delete&id={other}&id={run}"),
     ]
 
 
