@@ -6,11 +6,11 @@ import os
 import resource
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 
 from bench.client import HOST, ask_once, get
 
@@ -43,12 +43,12 @@ class Child:
         self.log = log
         self.started = time.perf_counter()
         with log.open("ab") as errors:
-            self._process = subprocess.Popen(
+            self._process = Popen(
                 arguments,
                 cwd=ROOT,
                 env={**_ENVIRONMENT, **(env or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if reads_port and not port else errors,
+                stdin=DEVNULL,
+                stdout=PIPE if reads_port and not port else errors,
                 stderr=errors,
             )
 
@@ -88,7 +88,7 @@ class Child:
         """Wait until it ends by itself with status 0. Raises DidNotStart, also at the bound."""
         try:
             status = await asyncio.to_thread(self._process.wait, bound)
-        except subprocess.TimeoutExpired as error:
+        except TimeoutExpired as error:
             await self.stop()
             raise DidNotStart(f"still running after {bound:.0f} s") from error
         if status:
@@ -118,7 +118,7 @@ class Child:
             self._process.send_signal(signal.SIGTERM)
             try:
                 await asyncio.to_thread(self._process.wait, STOP_SECONDS)
-            except subprocess.TimeoutExpired:
+            except TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
         self._close()

@@ -18,6 +18,7 @@ from tests.support.long_cases import first_of
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.usefixtures("forks")
 @pytest.mark.parametrize(("kind", "count"), first_of([(POSTGRESQL, 18), (SQLITE, 11)]))
 async def test_every_figure_has_a_ratio_of_this_checkout_and_the_other(
     monkeypatch: pytest.MonkeyPatch, kind: str, count: int

@@ -10,6 +10,7 @@ from bench.__main__ import FIGURES, main
 from bench.process import ROOT
 from bench.state import KINDS, LABELS, POSTGRESQL, SQLITE
 
+from tests.bench.conftest import Bench
 from tests.support.long_cases import WHOLE
 from tests.support.waiting import BOUND
 
@@ -83,8 +84,10 @@ def _own_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OUTLAST_TEST_POSTGRES_URL", raising=False)
 
 
-async def test_figures_can_be_taken() -> None:
-    await _taken(SQLITE, OFTEN, OFTEN_ROWS)
+def test_figures_can_be_taken(bench: Bench) -> None:
+    status, table = bench("--quick", "--database", SQLITE, *OFTEN)
+    assert status == 0, table
+    _check(_cells(table), table, OFTEN_ROWS, SQLITE)
 
 
 @pytest.mark.skipif(not WHOLE, reason="`make hostile` takes them all")
@@ -113,8 +116,8 @@ def _check(cells: Cells, table: str, rows: Sequence[str], kind: str) -> None:
         assert re.match(r"-?\d", _cell(cells, figure, kind)), f"{figure}\n{table}"
 
 
-async def test_a_figure_has_a_row_for_each_database_one_below_the_other() -> None:
-    status, table = await _bench("--quick", *ON_EACH)
+def test_a_figure_has_a_row_for_each_database_one_below_the_other(bench: Bench) -> None:
+    status, table = bench("--quick", *ON_EACH)
     assert status == 0, table
     cells = _cells(table)
     for kind, rows in ((SQLITE, STORED), (POSTGRESQL, STORED + WORKERS)):
