@@ -50,10 +50,15 @@ test-newest: $(STAMP) ## a part of the tests on the newest Python of this machin
 test-on-%: $(STAMP) ## all tests on another Python, in an environment of its own: make test-on-3.13
 	@$(BIN)/python -m tests.support.on_python $*
 
+HOSTILE := tests/hostile tests/rooms/test_connections.py tests/bench tests/rooms/test_slow_readers.py \
+  tests/rooms/test_fuzz.py tests/rooms/console/test_screens.py tests/test_files.py tests/cli/test_leaving.py \
+  tests/cli/test_deadline.py tests/engine/test_children_workers.py tests/engine/test_children_deep.py
+
 hostile: $(STAMP) ## full disks, failing disks, a fleet in chaos, storms of runs: all of it, about fifteen minutes
-	@OUTLAST_HOSTILE=whole $(BIN)/python -m pytest tests/hostile tests/rooms/test_connections.py tests/bench \
-	  tests/rooms/test_slow_readers.py tests/rooms/test_fuzz.py tests/rooms/console/test_screens.py tests/test_files.py tests/cli/test_leaving.py \
-	  tests/cli/test_deadline.py tests/engine/test_children_workers.py tests/engine/test_children_deep.py
+	@OUTLAST_HOSTILE=whole $(BIN)/python -m pytest $(HOSTILE)
+
+hostile-on-%: $(STAMP) ## the same on another Python: make hostile-on-3.13
+	@OUTLAST_HOSTILE=whole $(BIN)/python -m tests.support.on_python $* --processes 1 $(HOSTILE)
 
 check: $(STAMP) ## format, lint, layers, types
 	@$(BIN)/ruff format --check .

@@ -233,6 +233,8 @@ def show_console(server: Server) -> None:
     if sys.stdin.isatty():
         with contextlib.suppress(EOFError):
             input("    Enter ends the server. ")
+    else:
+        tell("The server ends now; in a terminal, it waits for Enter.")
 
 
 def show(frame: dict[str, Any], text: str) -> str:

@@ -45,7 +45,7 @@ async def test_a_killed_demo_goes_on_where_it_was_and_ends_after_an_approval_in_
         await expect(at.page.locator("#live-state")).to_have_text("reconnecting")
 
         again = command_line.start("demo")
-        again.out.until("The run of before goes on")
+        again.out.until("The run from before goes on")
         assert begun(again)[0] == url
         await at.page.get_by_role("button", name="Approve").click()
         await expect(at.page.locator("#head")).to_have_attribute("data-status", "completed")
@@ -64,6 +64,16 @@ async def test_a_killed_demo_goes_on_where_it_was_and_ends_after_an_approval_in_
     third = command_line.start("demo")
     third.out.until("An agent works")
     assert begun(third)[0] == url
+
+
+def test_the_demo_says_how_to_approve_in_a_terminal(command_line: CommandLine) -> None:
+    process = command_line.start("demo")
+    begun(process)
+    named = process.out.until(r"(--data-dir \S+)\n")[1]
+    code, _, err = command_line.run("approvals")
+    assert code == 2
+    assert err.endswith(f"For the server of outlast demo: {named}\n")
+    assert command_line.run("approvals", *named.split())[0] == 0
 
 
 async def test_a_second_demo_says_that_one_runs(command_line: CommandLine) -> None:

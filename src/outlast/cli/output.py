@@ -1,9 +1,12 @@
 """Output of commands: lines, tables, JSON."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from typer import echo
+
+_LAST_COLUMN: Final = 32
+"""At least so much of a table's last column is shown: an id or a time."""
 
 
 def write_json(value: Any) -> None:
@@ -14,24 +17,35 @@ def write_json(value: Any) -> None:
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table; without a terminal, cells separated by tabs and no heading."""
+    """Write a table; without a terminal, cells separated by tabs and no heading.
+
+    Only the last column is shortened to what the terminal has left: ids in the others are to be
+    copied, so that a narrow terminal folds the lines.
+    """
     import sys
 
+    shown = [[_cell(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in rows:
-            echo("\t".join(_cell(cell) for cell in row))
+        for row in shown:
+            echo("\t".join(row))
         return
-    from rich.console import Console
+    from rich.cells import cell_len
+    from rich.console import Console, ConsoleDimensions
     from rich.table import Table
     from rich.text import Text
 
+    *widths, last = (max(map(cell_len, cells)) for cells in zip(columns, *shown, strict=True))
+    before = sum(width + 2 for width in widths)
+    console = Console()
+    room = max(console.width - before, min(last, _LAST_COLUMN))
+    console.size = ConsoleDimensions(before + room, console.height)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns[:-1]:
-        table.add_column(column, no_wrap=True, overflow="fold")  # copied ids stay whole
-    table.add_column(columns[-1], no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*(Text(_cell(cell)) for cell in row))
-    Console().print(table)
+        table.add_column(column, no_wrap=True)
+    table.add_column(columns[-1], no_wrap=True, overflow="ellipsis", max_width=room)
+    for row in shown:
+        table.add_row(*map(Text, row))
+    console.print(table)
 
 
 def note(text: str) -> None:

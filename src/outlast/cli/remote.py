@@ -24,9 +24,11 @@ def client_of(settings: Settings, url: str | None = None, *, patience: float = 6
     """Return a client of the server of these settings. Raises Misconfigured without a key."""
     key = settings.api_key or stored_key(settings)
     if not key:
+        demo = settings.data_dir / "demo"
         raise Misconfigured(
             f"There is no API key: set OUTLAST_API_KEY, or start a server (outlast serve), which "
             f"keeps one in {settings.key_file}."
+            + (f" For the server of outlast demo: --data-dir {demo}" if demo.is_dir() else "")
         )
     return Client(url or url_of(settings), key, patience=patience, retries=0)
 

@@ -1,6 +1,7 @@
 """What `outlast demo` does: serve, begin a run or find the one that goes on, show it."""
 
 import os
+import shlex
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ _WELCOME: Final = """\
 
 1. While it writes, press Ctrl-C here (or elsewhere: kill -9 {pid}), and run the same command again.
    It goes on where it was; the page connects again by itself.
-2. It then waits for your approval: approve the refund on the page.
+2. It then waits for your approval: approve the refund on the page, or in another terminal:
+   outlast approvals --data-dir {folder}
 
 Then write your own agent:   outlast init
 Use a real model:            name it in the agents.yaml that this writes, and set its key
@@ -62,8 +64,9 @@ class _Demo:
             newest = (await core.services.executions.start(principal, _AGENT, start)).execution
         page = f"/console/executions/{newest.id}"
         link = signed_in_link(core, principal, url, page)
-        what = "The run of before goes on." if goes_on else "An agent works."
-        echo(_WELCOME.format(what=what, link=link, pid=os.getpid()))
+        what = "The run from before goes on." if goes_on else "An agent works."
+        folder = shlex.quote(str(self.settings.data_dir))
+        echo(_WELCOME.format(what=what, link=link, pid=os.getpid(), folder=folder))
         if self.opens and not goes_on:
             await open_link(link)
 
