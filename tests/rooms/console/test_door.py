@@ -43,7 +43,8 @@ def path_of(endpoint: Endpoint) -> str:
 
 def test_every_page_but_the_door_s_own_needs_a_key() -> None:
     public = {page.path.removeprefix("/console") for page in PAGES if not page.scopes}
-    assert public == {"/sign-in", "/enter", "/sign-out", "/preferences", "/static/{digest}/{name}"}
+    door = {"/", "/sign-in", "/enter", "/sign-out", "/preferences", "/static/{digest}/{name}"}
+    assert public == door
 
 
 @pytest.mark.parametrize("endpoint", SCOPED, ids=spelled)
@@ -55,6 +56,30 @@ async def test_a_page_without_a_session_leads_to_sign_in(api: Api, endpoint: End
     assert there.path == "/console/sign-in"
     expected = path_of(endpoint) if endpoint.method == "GET" else "/console"
     assert parse_qs(there.query)["next"] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (f"{ORIGIN}/console/executions?q=agent%3Aa", "/console/executions?q=agent%3Aa"),
+        ("https://evil.example//evil.example", "/console"),
+        ("//[", "/console"),
+        (None, "/console"),
+    ],
+)
+async def test_a_piece_without_a_session_leads_its_page_to_sign_in_and_back(
+    api: Api, shown: str | None, expected: str
+) -> None:
+    headers = {"HX-Request": "true"} | ({} if shown is None else {"HX-Current-URL": shown})
+    answer = await Reader(api).get("/console/news/approvals", **headers)
+    there = urlsplit(answer.headers["hx-redirect"])
+    assert (answer.status_code, there.path) == (204, "/console/sign-in")
+    assert parse_qs(there.query)["next"] == [expected]
+
+
+async def test_the_console_s_address_may_end_with_a_slash(api: Api) -> None:
+    answer = await Reader(api).get("/console/")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/console")
 
 
 @pytest.mark.parametrize("endpoint", SCOPED, ids=spelled)

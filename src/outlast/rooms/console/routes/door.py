@@ -140,3 +140,13 @@ def this_page(call: Call) -> str:
     """Return the request's own path and query, to come back to."""
     query = call.url.query
     return route_path(call.scope) + (f"?{query}" if query else "")
+
+
+def page_of_piece(call: Call) -> str:
+    """Return path and query of the page that has requested a piece; empty if it does not say."""
+    try:
+        shown = urlsplit(call.headers.get("hx-current-url", ""))
+    except ValueError:
+        return ""
+    path = shown.path.removeprefix(call.link(""))
+    return path + (f"?{shown.query}" if shown.query else "")

@@ -22,4 +22,10 @@ async def home(call: Call, services: Services) -> Response:
     return page(call, "home.html")
 
 
-PAGES: Final = (page_at("", home, "Home", scope=ANY_KEY),)
+async def lead_home(call: Call, services: Services) -> Response:
+    """Leads from the console's address with a slash to that without."""
+    del services
+    return RedirectResponse(call.link(ROOT), 303)
+
+
+PAGES: Final = (page_at("", home, "Home", scope=ANY_KEY), page_at("/", lead_home, "LeadHome"))

@@ -17,6 +17,7 @@ from outlast.rooms.console.render.page import page, prepare
 from outlast.rooms.console.routes.door import (
     keep_session,
     next_page,
+    page_of_piece,
     require_own_host,
     require_own_origin,
     secure,
@@ -64,10 +65,11 @@ class PageRoute(Route):
 
 def _sign_in(call: Call) -> Response:
     """Lead to the form that signs in, and back afterwards; a fragment makes its page go there."""
-    back = next_page(this_page(call)) if call.method == "GET" else ROOT
-    there = call.link(f"{ROOT}/sign-in?next={quote(back, safe='')}")
-    if call.headers.get("hx-request"):
-        return Response(status_code=204, headers={"HX-Redirect": call.link(f"{ROOT}/sign-in")})
+    is_piece = "hx-request" in call.headers
+    back = page_of_piece(call) if is_piece else this_page(call) if call.method == "GET" else ROOT
+    there = call.link(f"{ROOT}/sign-in?next={quote(next_page(back), safe='')}")
+    if is_piece:
+        return Response(status_code=204, headers={"HX-Redirect": there})
     return RedirectResponse(there, 303)
 
 

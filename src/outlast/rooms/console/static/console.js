@@ -38,6 +38,21 @@ document.addEventListener("htmx:before:request", (event) => {
   if ((document.hidden || frozen) && source?.hasAttribute("data-polls")) event.preventDefault();
 });
 
+// A form is sent once, though its reader presses again while the answer is on its way.
+const PATIENCE = 10000;
+/** @type {WeakMap<EventTarget, number>} */
+const sent = new WeakMap();
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!(form instanceof HTMLFormElement) || form.method !== "post" || event.defaultPrevented) return;
+  const before = sent.get(form);
+  if (before !== undefined && performance.now() - before < PATIENCE) event.preventDefault();
+  else sent.set(form, performance.now());
+});
+addEventListener("pageshow", (event) => {
+  if (event.persisted) for (const form of document.forms) sent.delete(form);
+});
+
 // The chosen step opens beside the transcript, without leaving the page.
 document.addEventListener("click", async (event) => {
   const link = event.target instanceof Element ? event.target.closest("a[data-step]") : null;
