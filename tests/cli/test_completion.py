@@ -1,5 +1,7 @@
 """What a shell completes."""
 
+import socket
+
 import pytest
 
 from tests.support.command_line import CommandLine
@@ -29,6 +31,15 @@ def test_agents_are_those_of_the_file_and_of_the_server_once_one_runs(
     (command_line.folder / "agents.yaml").write_text("agents: []")
     assert sorted(completed(command_line, "outlast run ")) == ["careful", "demo"]
     assert completed(command_line, "outlast schedules create ca") == ["careful"]
+
+
+def test_agents_are_those_of_the_file_where_the_server_does_not_answer(
+    command_line: CommandLine,
+) -> None:
+    command_line.run("keys", "list")  # makes the first key
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        command_line.environment["OUTLAST_PORT"] = str(silent.getsockname()[1])
+        assert completed(command_line, "outlast run ") == ["demo", "careful"]
 
 
 def test_executions_are_those_of_the_server(command_line: CommandLine) -> None:

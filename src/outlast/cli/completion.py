@@ -1,7 +1,7 @@
 """What a shell completes: names of agents, ids of executions.
 
-They are those of the running server; without one, agents are those of the agents file, if reading
-it runs no code. A completion never writes an error: it offers nothing instead.
+They are those of the running server; without its answer, agents are those of the agents file, if
+reading it runs no code. A completion never writes an error: it offers nothing instead.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ def _agents(settings: Settings) -> list[str]:
     try:
         page = _read(settings, lambda client: client.agents(limit=_MOST))
         return [str(one["name"]) for one in page["data"]]
-    except (Unreachable, Misconfigured):  # no server, or none was ever started
+    except (Unreachable, Misconfigured, TimeoutError):  # no server, or one that does not answer
         if Path(settings.agents).suffix not in _DATA:
             return []
         from outlast.cli.composition import read_agents

@@ -1,6 +1,7 @@
 """`outlast console`: a link that signs a browser in once."""
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from typer import Option, echo
 
@@ -34,7 +35,7 @@ def console(
         if error.status != _NOT_FOUND:
             raise
         raise InvalidRequest("This server has no console: it was started without one.") from error
-    url = (server.url or url_of(server.settings)).rstrip("/") + str(made["path"])
+    url = _link(server.url or url_of(server.settings), str(made["path"]))
     if json:
         write_json({"url": url, "expiresAt": made["expiresAt"]})
         return
@@ -44,3 +45,10 @@ def console(
 
         if has_browser() and show(url):
             note("Opened in the browser; the link works once.")
+
+
+def _link(server: str, path: str) -> str:
+    """Return the URL of a path; it begins with the prefix of a server that knows its own."""
+    url = server.rstrip("/")
+    prefix = urlsplit(url).path
+    return url.removesuffix(prefix) + path if path.startswith(f"{prefix}/") else url + path
