@@ -185,17 +185,17 @@ async def test_many_processes_that_purge_at_once_delete_all_that_is_due_once_and
         first = await fleet.leader()
         await fleet.kill(first)  # its heir looks at once
         heir = await fleet.leader()
-        await until_found(partial(left, 1 - 1 / total))
+        await until_found(partial(left, 1 - 1 / total), steady=True)
         again = [(one, await said_again(fleet, one)) for one in conversations]
         fleet.freeze(heir)
         other = await fleet.leader()
         fleet.thaw(heir)  # in the middle of its own
         victims = [purge(), purge()]
-        await until_found(partial(left, 0.7))
+        await until_found(partial(left, 0.7), steady=True)
         victims[0].kill()
         await fleet.kill(heir)
         purge()
-        await until_found(partial(left, 0.3))
+        await until_found(partial(left, 0.3), steady=True)
         victims[1].kill()
         await fleet.kill(other)
         await fleet.start(first, heir, other)

@@ -49,11 +49,11 @@ async def test_a_leader_that_is_killed_while_it_purges_leaves_nothing_half_delet
         first = await fleet.leader()
         await fleet.kill(first)  # the next one looks at once
         second = await fleet.leader()
-        await until_found(partial(has_deleted, 1))
+        await until_found(partial(has_deleted, 1), steady=True)
         await fleet.kill(second)
         assert await deleted() < total, "in the middle"
         third = await fleet.leader()
-        await until_found(is_emptying)
+        await until_found(is_emptying, steady=True)
         await fleet.kill(third)
         assert (await fleet.rows(_PURGING))[0][0], "in the middle of its content"
         await until_found(is_empty)

@@ -11,7 +11,10 @@ T = TypeVar("T")
 BOUND: Final = 120.0
 """Seconds that a test waits at most for something that takes a fraction of a second."""
 LOOK_SECONDS: Final = 0.02
-"""Between two looks at another process or its tables."""
+"""Between the first looks at another process or its tables."""
+_GROWTH: Final = 1.15
+"""Each pause is so much longer than the one before: what takes long is looked at seldom."""
+_LONGEST_SECONDS: Final = 0.12
 _PAUSE_SECONDS: Final = 0.01
 _BUSY_LOOKS: Final = 50
 """After so many looks, what is waited for takes more than the next turn of the loop."""
@@ -36,12 +39,17 @@ async def between_looks() -> None:
 
 
 async def until_found(
-    look: Callable[[], Awaitable[T | None]], seconds: float = BOUND, pause: float = LOOK_SECONDS
+    look: Callable[[], Awaitable[T | None]], seconds: float = BOUND, *, steady: bool = False
 ) -> T:
-    """Look again and again at what another process changes; return what is true at last."""
+    """Look again and again at what another process changes; return what is true at last.
+
+    `steady`: the looks stay as frequent as at first, to meet a moment that soon passes.
+    """
+    pause = LOOK_SECONDS
     async with asyncio.timeout(seconds):
-        while not (found := await look()):  # noqa: ASYNC110 - another process sets no event here
+        while not (found := await look()):
             await asyncio.sleep(pause)
+            pause = pause if steady else min(_GROWTH * pause, _LONGEST_SECONDS)
     return found
 
 
