@@ -18,11 +18,12 @@ from outlast.store.idempotency import Idempotency
 from outlast.store.listeners import Committed, Listeners
 from outlast.store.postgres.driver import PostgresDriver
 from outlast.store.postgres.order import Order
+from outlast.store.postgres.patience import PatientConnection
 from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.support.databases import POSTGRESQL, Database
 from tests.support.store import WORKSPACE, new
-from tests.support.waiting import BOUND, until_found
+from tests.support.waiting import BOUND, until, until_found
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(POSTGRESQL)]
 PIDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> %s"
@@ -50,6 +51,31 @@ async def opened(database: Database, **more: Any) -> AsyncIterator[PostgresDrive
     await driver.open()
     try:
         yield driver
+    finally:
+        await driver.close()
+
+
+async def test_what_looks_at_the_schema_listens_and_nothing_more_is_opened(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    connect = PatientConnection.connect
+
+    async def counted(url: str, **more: Any) -> PatientConnection:
+        made.append(url)
+        return await connect(url, **more)
+
+    def migrated(_: str) -> None:
+        raise AssertionError("it has this version's schema")
+
+    monkeypatch.setattr(PatientConnection, "connect", counted)
+    monkeypatch.setattr("outlast.store.postgres.driver.migrate", migrated)
+    driver = PostgresDriver(database.url)
+    driver.listen(Listeners(lambda _: None, lambda _: None))
+    await driver.open()
+    try:
+        await until(lambda: driver.listens)
+        assert len(made) <= 2, "the pool's first, and the one that listens"
     finally:
         await driver.close()
 

@@ -27,7 +27,7 @@ from outlast.model.error import Overloaded
 from outlast.store.driver import Transaction, TransactionResult
 from outlast.store.listeners import Listeners, guard, guarded
 from outlast.store.postgres.failure import AWAY, Meaning, error_of, meaning_of
-from outlast.store.postgres.migrate import migrate
+from outlast.store.postgres.migrate import is_current, migrate
 from outlast.store.postgres.notifications import NOTIFY, Announcer, Listener
 from outlast.store.postgres.order import Order
 from outlast.store.postgres.patience import ANSWER_SECONDS, PatientConnection
@@ -125,12 +125,26 @@ class PostgresDriver:
         self._listener.others[channel] = guard("received", callback)
 
     async def open(self) -> None:
-        await asyncio.to_thread(migrate, self._direct_url)
+        connection = await self._migrated()
         pool = make_pool(self._url, self._pool_size, _configure)
         await pool.open()
         self._pool = pool
-        if self._listeners is not None:
-            self._listener.start()
+        if self._listeners is None:
+            await connection.close()
+        else:
+            self._listener.start(connection)
+
+    async def _migrated(self) -> PatientConnection:
+        """Return a connection to the database, which has this version's schema then."""
+        with connecting():
+            connection = await PatientConnection.connect(self._direct_url, autocommit=True)
+        try:
+            if not await is_current(connection):
+                await asyncio.to_thread(migrate, self._direct_url)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
 
     async def close(self) -> None:
         await self._listener.stop()

@@ -6,9 +6,10 @@ database to which a newer version has only added is used as it is.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import psycopg
+from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
@@ -20,6 +21,15 @@ from outlast.store.schema import HEAD
 
 _LOCK: Final = 0x6F75746C617374
 """The advisory lock's number: "outlast" in ASCII."""
+
+
+async def is_current(connection: AsyncConnection[Any]) -> bool:
+    """Return whether the database has exactly this version's schema; else `migrate` is needed."""
+    try:
+        found = await connection.execute("SELECT max(version_num) FROM alembic_version")
+        return await found.fetchone() == (HEAD,)
+    except psycopg.Error:
+        return False
 
 
 def migrate(url: str) -> None:

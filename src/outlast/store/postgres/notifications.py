@@ -99,6 +99,8 @@ class Listener:
         self.others: dict[str, Callable[[str], None]] = {}
         """What gets the payloads of further channels."""
         self.listens = False
+        self._first: PatientConnection | None = None
+        """A connection to begin with."""
         self._duty = Duty(
             _DUTY,
             self._listen_for_commits,
@@ -109,13 +111,16 @@ class Listener:
             first=0.0,
         )
 
-    def start(self) -> None:
-        """Begin to listen; returns before the connection is open."""
+    def start(self, connection: PatientConnection) -> None:
+        """Begin to listen over this connection, which is closed at the end."""
+        self._first = connection
         self._duty.start()
 
     async def stop(self) -> None:
         """Stop listening."""
         await self._duty.stop()
+        if self._first is not None:
+            await self._first.close()
 
     async def _listen_for_commits(self) -> None:
         """Listen until the connection ends."""
@@ -128,7 +133,7 @@ class Listener:
             self._peers.disconnected()
 
     async def _listen(self) -> None:
-        async with await PatientConnection.connect(self._url, autocommit=True) as connection:
+        async with await self._connected() as connection:
             channels = map(sql.Identifier, (CHANNEL, *self.others))
             listens = (sql.SQL("LISTEN {}").format(channel) for channel in channels)
             await connection.execute(sql.SQL(";").join(listens))
@@ -144,6 +149,10 @@ class Listener:
             while True:
                 await self._receive_for(connection, COUNT_SECONDS)
                 await self._count(connection)
+
+    async def _connected(self) -> PatientConnection:
+        first, self._first = self._first, None
+        return first or await PatientConnection.connect(self._url, autocommit=True)
 
     async def _count(self, connection: PatientConnection) -> None:
         """Count the processes that listen; it shows too that a silent connection lives."""
