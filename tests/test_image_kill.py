@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.agents.test_openai_chat import chunk
+from tests.support.chat_endpoint import chunk
 from tests.support.databases import SQLITE, Database
 from tests.support.mcp_server import PIXEL
 from tests.support.mcp_servers import sdk_server

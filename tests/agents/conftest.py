@@ -1,13 +1,28 @@
-"""Fixtures of the tests of HTTP tools."""
+"""Fixtures of the tests of HTTP tools, and of the client of chat completions."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
+from outlast.agents.models.openai_chat import OpenAIEndpoint
 from outlast.agents.tools.toolbox import ToolBox
+from tests.support.chat_endpoint import opened
 from tests.support.clocks import InstantClock
 from tests.support.http_tools import HttpToolServer
+from tests.support.provider import FakeProvider
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[FakeProvider]:
+    async with FakeProvider() as running:
+        yield running
+
+
+@pytest.fixture
+async def endpoint(provider: FakeProvider) -> AsyncIterator[OpenAIEndpoint]:
+    async with opened(provider.url) as made:
+        yield made
 
 
 @pytest.fixture

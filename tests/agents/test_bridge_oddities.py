@@ -20,7 +20,7 @@ from outlast.model.message import (
 )
 from outlast.model.text import storable_message
 from tests.agents.test_bridge import ask, heard, openai_chat
-from tests.agents.test_openai_chat import chunk
+from tests.support.chat_endpoint import chunk
 from tests.support.heartbeat import STILL, Heartbeat
 from tests.support.provider import FakeProvider, Reply
 

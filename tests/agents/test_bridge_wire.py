@@ -9,7 +9,7 @@ import pytest
 from outlast.model.error import ContextTooLong, ModelRateLimited, ModelUnavailable, Upstream
 from outlast.model.message import Text
 from tests.agents.test_bridge import ask, heard, openai_chat
-from tests.agents.test_openai_chat import chunk
+from tests.support.chat_endpoint import chunk
 from tests.support.provider import FakeProvider, Reply
 
 pytest.importorskip("pydantic_ai")

@@ -1,7 +1,6 @@
 """Arguments of tool calls that no database keeps, or that would be rounded; their length."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -15,25 +14,13 @@ from outlast.agents.port import CallPiece
 from outlast.agents.unreadable import unreadable_arguments
 from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.text import storable_message
-from tests.agents.test_openai_chat import ask, chunk, heard, opened
+from tests.support.chat_endpoint import ask, chunk, heard
 from tests.support.heartbeat import STILL, Heartbeat
 from tests.support.provider import FakeProvider, Reply
 from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 BIG = "12345678901234567890123"
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[FakeProvider]:
-    async with FakeProvider() as running:
-        yield running
-
-
-@pytest.fixture
-async def endpoint(provider: FakeProvider) -> AsyncIterator[OpenAIEndpoint]:
-    async with opened(provider.url) as made:
-        yield made
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Endpoints that call themselves OpenAI-compatible, in the ways in which they are not."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -13,25 +12,13 @@ from outlast.model.error import ContextTooLong, ModelRateLimited, ModelUnavailab
 from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall, ToolMessage
 from outlast.model.message import UserMessage as User
 from outlast.model.usage import Usage
-from tests.agents.test_openai_chat import ask, chunk, heard, opened
+from tests.support.chat_endpoint import ask, chunk, heard, opened
 from tests.support.heartbeat import STILL, Heartbeat
 from tests.support.provider import FakeProvider, Reply
 
 pytestmark = pytest.mark.anyio
 DONE = b"data: [DONE]\n\n"
 PARIS, ROME = '{"city": "Paris"}', '{"city": "Rome"}'
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[FakeProvider]:
-    async with FakeProvider() as running:
-        yield running
-
-
-@pytest.fixture
-async def endpoint(provider: FakeProvider) -> AsyncIterator[OpenAIEndpoint]:
-    async with opened(provider.url) as made:
-        yield made
 
 
 def d(index: Any, call_id: Any, name: Any, arguments: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from outlast.agents.models.openai_chat import OpenAIEndpoint
 from outlast.agents.models.providers import of_environment
 from outlast.model.clock import SystemClock
 from outlast.model.error import ModelRejected, ModelUnavailable
-from tests.agents.test_openai_chat import ask, chunk, heard
+from tests.support.chat_endpoint import ask, chunk, heard, opened
 from tests.support.provider import FakeProvider, Reply
 from tests.support.waiting import BOUND
 
@@ -18,17 +18,9 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def provider() -> AsyncIterator[FakeProvider]:
-    async with FakeProvider() as running:
-        yield running
-
-
-@pytest.fixture
 async def endpoint(provider: FakeProvider) -> AsyncIterator[OpenAIEndpoint]:
-    spec = of_environment({"OPENAI_BASE_URL": provider.url})
-    made = OpenAIEndpoint(spec, SystemClock(), read_timeout=0.1)
-    yield made
-    await made.close()
+    async with opened(provider.url, read_timeout=0.1) as made:
+        yield made
 
 
 @pytest.mark.parametrize("cut", [True, False])

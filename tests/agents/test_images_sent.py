@@ -14,7 +14,7 @@ from outlast.model.image import WholeImage
 from outlast.model.message import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from outlast.model.provider import ProviderSpec
 from tests.agents.test_bridge import CLAUDE, SPEECH, anthropic_stream
-from tests.agents.test_openai_chat import opened
+from tests.support.chat_endpoint import opened
 from tests.support.images import png
 from tests.support.provider import FakeProvider
 

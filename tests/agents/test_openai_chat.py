@@ -1,17 +1,15 @@
 """Our own client against the fake provider, over real sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import orjson
 import pytest
 
-from outlast.agents.models.openai_chat import OpenAIChat, OpenAIEndpoint
+from outlast.agents.models.openai_chat import OpenAIEndpoint
 from outlast.agents.models.providers import of_environment
 from outlast.agents.models.sse import EventData
-from outlast.agents.port import Answer, CallPiece, ModelRequest, TextPiece, ThinkingPiece
+from outlast.agents.port import Answer, ModelRequest, TextPiece, ThinkingPiece
 from outlast.model.agent import ToolSpec
 from outlast.model.clock import SystemClock
 from outlast.model.error import (
@@ -24,7 +22,6 @@ from outlast.model.error import (
 )
 from outlast.model.message import (
     AssistantMessage,
-    Message,
     Text,
     Thinking,
     ToolCall,
@@ -32,60 +29,17 @@ from outlast.model.message import (
     UserMessage,
 )
 from outlast.model.usage import Usage
+from tests.support.chat_endpoint import KEY, ask, chunk, heard
 from tests.support.provider import FakeProvider, Reply
 from tests.support.provider_chunks import text as words
-from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
-KEY = "topsecret-0123456789abcdef"
 LOOKUP = ToolSpec(
     "lookup",
     "Look an order up",
     {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]},
 )
-
-
-def ask(*messages: Message, **more: Any) -> ModelRequest:
-    return ModelRequest("", messages or (UserMessage("Hello"),), **more)
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[FakeProvider]:
-    async with FakeProvider() as running:
-        yield running
-
-
-@pytest.fixture
-async def endpoint(provider: FakeProvider) -> AsyncIterator[OpenAIEndpoint]:
-    async with opened(provider.url) as made:
-        yield made
-
-
-@asynccontextmanager
-async def opened(url: str, **more: Any) -> AsyncIterator[OpenAIEndpoint]:
-    environment = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": KEY}
-    made = OpenAIEndpoint(of_environment(environment), SystemClock(), **more)
-    yield made
-    await made.close()
-
-
-async def heard(
-    model: OpenAIChat, request: ModelRequest
-) -> tuple[list[TextPiece | ThinkingPiece], Answer]:
-    pieces: list[TextPiece | ThinkingPiece] = []
-    async with asyncio.timeout(BOUND), aclosing(model.stream(request)) as events:
-        async for event in events:
-            if isinstance(event, Answer):
-                return pieces, event
-            if not isinstance(event, CallPiece):  # shown to no client
-                pieces.append(event)
-    raise AssertionError("no answer")
-
-
-def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return b"data: " + orjson.dumps({"model": "real-1", "choices": [choice]}) + b"\n\n"
 
 
 async def test_each_word_is_a_piece_and_usage_is_the_provider_s(endpoint: OpenAIEndpoint) -> None:

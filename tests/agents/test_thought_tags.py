@@ -1,7 +1,5 @@
 """Thinking that a model writes into its text is thinking, however its text is cut."""
 
-from collections.abc import AsyncIterator
-
 import orjson
 import pytest
 from hypothesis import given
@@ -12,7 +10,7 @@ from outlast.agents.models.openai_chat import OpenAIEndpoint
 from outlast.agents.models.thought_tags import ThoughtTags, collect
 from outlast.agents.port import TextPiece, ThinkingPiece
 from outlast.model.message import Part, Text, Thinking
-from tests.agents.test_openai_chat import ask, chunk, heard, opened
+from tests.support.chat_endpoint import ask, chunk, heard
 from tests.support.provider import FakeProvider, Reply
 
 CASES: dict[str, tuple[Part, ...]] = {
@@ -56,18 +54,6 @@ def test_text_without_tags_is_not_held_back() -> None:
     tags = ThoughtTags()
     assert [piece.text for piece in tags.feed("<b>")] == ["<b>"]
     assert tags.over
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[FakeProvider]:
-    async with FakeProvider() as running:
-        yield running
-
-
-@pytest.fixture
-async def endpoint(provider: FakeProvider) -> AsyncIterator[OpenAIEndpoint]:
-    async with opened(provider.url) as made:
-        yield made
 
 
 @pytest.mark.anyio

@@ -13,7 +13,7 @@ from outlast.model.execution import ModelStep, Status
 from outlast.model.message import Thinking
 from outlast.services.executions import ExecutionView
 from outlast.testing import owner
-from tests.agents.test_openai_chat import chunk
+from tests.support.chat_endpoint import chunk
 from tests.support.databases import Database
 from tests.support.engine import start_request
 from tests.support.provider import FakeProvider, Reply
