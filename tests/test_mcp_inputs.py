@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.databases import Database
-from tests.support.mcp_servers import ASKING, SdkServer, noted, sdk_server, until_noted
+from tests.support.mcp_servers import ASKING, SdkServer, noted, until_noted
 from tests.support.mcp_tasks import TaskServer
 from tests.support.processes import API_KEY, ServerProcess
 from tests.support.python_process import PythonProcess, as_fork
@@ -61,34 +62,49 @@ REQUEST = {"method": "elicitation/create", "params": {"mode": "form", **FORM}}
 
 
 @pytest.fixture
-async def old(tmp_path: Path) -> AsyncIterator[SdkServer]:
-    folder = tmp_path / "old"
-    folder.mkdir()
-    with sdk_server(folder, asks="old") as server:
-        await server.ready()
+def places(tmp_path: Path) -> dict[str, SdkServer]:
+    """The servers of the old protocol and of the new one; a test starts the one that it needs."""
+    made = {}
+    for name in ("old", "new"):
+        folder = tmp_path / name
+        folder.mkdir()
+        made[name] = SdkServer(folder, asks=name)
+    return made
+
+
+@pytest.fixture
+async def old(places: dict[str, SdkServer]) -> AsyncIterator[SdkServer]:
+    async with running(places["old"]) as server:
         yield server
 
 
 @pytest.fixture
-async def new(tmp_path: Path) -> AsyncIterator[SdkServer]:
-    folder = tmp_path / "new"
-    folder.mkdir()
-    with sdk_server(folder, asks="new") as server:
+async def new(places: dict[str, SdkServer]) -> AsyncIterator[SdkServer]:
+    async with running(places["new"]) as server:
+        yield server
+
+
+@asynccontextmanager
+async def running(server: SdkServer) -> AsyncIterator[SdkServer]:
+    server.start()
+    try:
         await server.ready()
         yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture
 async def server(
-    tmp_path: Path, database: Database, old: SdkServer, new: SdkServer, tasks: TaskServer
+    tmp_path: Path, database: Database, places: dict[str, SdkServer], tasks: TaskServer
 ) -> AsyncIterator[ServerProcess]:
     (tmp_path / "ship.yaml").write_text(SHIP)
     (tmp_path / "deliver.yaml").write_text(DELIVER)
     (tmp_path / "work.yaml").write_text(WORK)
-    places = {"python": sys.executable, "asking": as_fork(ASKING, tmp_path), "folder": tmp_path}
-    agents = AGENTS.format(old=old.url, new=new.url, tasks=tasks.url, **places)
+    commands = {"python": sys.executable, "asking": as_fork(ASKING, tmp_path), "folder": tmp_path}
+    urls = {name: place.url for name, place in places.items()} | {"tasks": tasks.url}
     settings = {"OUTLAST_DATABASE_URL": database.url, "OUTLAST_TAKEOVER_SECONDS": "2"}
-    async with ServerProcess(tmp_path, agents, settings) as server:
+    async with ServerProcess(tmp_path, AGENTS.format(**urls, **commands), settings) as server:
         yield server
 
 
