@@ -10,7 +10,7 @@ from outlast.model.agent import AgentSpec
 from outlast.model.clock import SystemClock
 from outlast.model.workspace import Scope
 from outlast.testing import NamedModels
-from tests.support.api import Api, SharedServer, api_of
+from tests.support.api import Api, SharedServer, api_of, shared_server_on
 from tests.support.databases import Database
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools
@@ -48,17 +48,26 @@ async def make_api(database: Database) -> AsyncIterator[MakeApi]:
 
 @pytest.fixture(scope="module")
 async def shared_server(module_database: Database) -> AsyncIterator[SharedServer]:
-    """One for all tests of a module whose agent says Hello."""
-    models = NamedModels({"actor": FakeModel(by_turn(["Hel", "lo"]))})
-    async with module_database.core(models=models, tools=FakeTools(), drain_seconds=1) as core:
-        yield SharedServer(core)
+    """One for all tests of a module that need no other settings."""
+    async with shared_server_on(module_database) as server:
+        yield server
 
 
 @pytest.fixture
-async def api(shared_server: SharedServer) -> AsyncIterator[Api]:
-    """A new workspace of the module's server, with an agent that says Hello.
+async def share_api(shared_server: SharedServer) -> AsyncIterator[MakeApi]:
+    """Make a workspace of the module's server: share_api(model, agent=…, tools=…, scopes=…).
 
     A test that looks at more of a server than its workspace makes its own, by `make_api`.
     """
-    async with shared_server.api() as made:
+    async with AsyncExitStack() as stack:
+
+        async def made(*given: Any, **more: Any) -> Api:
+            return await stack.enter_async_context(shared_server.api(*given, **more))
+
         yield made
+
+
+@pytest.fixture
+async def api(share_api: MakeApi) -> Api:
+    """A new workspace of the module's server, with an agent that says Hello."""
+    return await share_api()

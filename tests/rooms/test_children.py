@@ -29,9 +29,9 @@ def _play(request: ModelRequest) -> Reply:
 
 
 @pytest.fixture
-async def api(make_api: MakeApi) -> Api:
+async def api(share_api: MakeApi) -> Api:
     """A server whose agent calls another, which needs an approval."""
-    made = await make_api(
+    made = await share_api(
         FakeModel(_play),
         agent=spec(agent_tool("helper")),
         tools=FakeTools(helper=CHILD, pay=lambda _: "paid"),

@@ -38,8 +38,8 @@ def with_tool() -> dict[str, Any]:
     }
 
 
-async def test_a_request_waits_and_gets_every_field_of_the_contract(make_api: MakeApi) -> None:
-    api = await make_api(**with_tool())
+async def test_a_request_waits_and_gets_every_field_of_the_contract(share_api: MakeApi) -> None:
+    api = await share_api(**with_tool())
     response = await api.execute({"input": "Where?", "metadata": {"source": "web"}})
     assert response.status_code == 200
     execution = response.json()
@@ -82,9 +82,9 @@ async def test_the_key_may_come_in_three_headers(api: Api, how: str) -> None:
 
 @pytest.mark.parametrize("how", [{"stream": True}, {"Accept": "text/event-stream"}])
 async def test_a_stream_tells_the_execution_as_it_happens(
-    make_api: MakeApi, how: dict[str, Any]
+    share_api: MakeApi, how: dict[str, Any]
 ) -> None:
-    api = await make_api(**with_tool())
+    api = await share_api(**with_tool())
     headers = {"Accept": how["Accept"]} if "Accept" in how else {}
     body = {"input": "Where?", "metadata": {"a": 1}} | {
         k: v for k, v in how.items() if k == "stream"
@@ -112,9 +112,9 @@ async def test_a_stream_tells_the_execution_as_it_happens(
     assert done["usage"] == done["execution"]["usage"]
 
 
-async def test_background_answers_before_the_run_has_ended(make_api: MakeApi) -> None:
+async def test_background_answers_before_the_run_has_ended(share_api: MakeApi) -> None:
     held = asyncio.Event()
-    api = await make_api(FakeModel(by_turn(["Hel", held, "lo"])))
+    api = await share_api(FakeModel(by_turn(["Hel", held, "lo"])))
     response = await api.execute({"input": "Hi", "background": True})
     assert response.status_code == 202
     execution = response.json()
@@ -165,9 +165,9 @@ async def test_a_body_that_wants_no_background_run_waits(api: Api) -> None:
     assert "preference-applied" not in response.headers
 
 
-async def test_prefer_wait_is_the_longest_wait(make_api: MakeApi) -> None:
+async def test_prefer_wait_is_the_longest_wait(share_api: MakeApi) -> None:
     held = asyncio.Event()
-    api = await make_api(FakeModel(by_turn(["Hel", held, "lo"])))
+    api = await share_api(FakeModel(by_turn(["Hel", held, "lo"])))
     response = await api.execute({"input": "Hi"}, headers={"Prefer": "respond-async, wait=1"})
     assert response.status_code == 202
     assert response.headers["preference-applied"] == "wait=1"
@@ -181,8 +181,8 @@ async def test_prefer_wait_answers_as_soon_as_it_has_ended(api: Api) -> None:
     assert response.headers["preference-applied"] == "wait=60"
 
 
-async def test_a_failed_run_is_a_successful_request(make_api: MakeApi) -> None:
-    api = await make_api(FakeModel(by_turn(["So ", "far", ModelRejected("No such model.")])))
+async def test_a_failed_run_is_a_successful_request(share_api: MakeApi) -> None:
+    api = await share_api(FakeModel(by_turn(["So ", "far", ModelRejected("No such model.")])))
     response = await api.execute({"input": "Hi"})
     assert response.status_code == 200
     execution = response.json()
@@ -197,9 +197,9 @@ async def test_a_failed_run_is_a_successful_request(make_api: MakeApi) -> None:
 
 
 async def test_a_failed_stream_ends_with_an_error_that_carries_the_execution(
-    make_api: MakeApi,
+    share_api: MakeApi,
 ) -> None:
-    api = await make_api(FakeModel(by_turn(["So ", "far", ModelRejected("No such model.")])))
+    api = await share_api(FakeModel(by_turn(["So ", "far", ModelRejected("No such model.")])))
     found = frames((await api.execute({"input": "Hi", "stream": True})).content)
     last = found[-1][1]
     assert last["type"] == "error"
@@ -207,8 +207,8 @@ async def test_a_failed_stream_ends_with_an_error_that_carries_the_execution(
     assert last["execution"] == await api.rested(last["execution"]["id"])
 
 
-async def test_a_run_that_needs_a_person_is_answered_as_suspended(make_api: MakeApi) -> None:
-    api = await make_api(
+async def test_a_run_that_needs_a_person_is_answered_as_suspended(share_api: MakeApi) -> None:
+    api = await share_api(
         FakeModel(by_turn(["I ask. ", call(1, "refund", amount=5)], ["Done."])),
         spec(tool("refund", approval=True)),
         FakeTools(refund=lambda _: "ok"),
@@ -228,9 +228,9 @@ async def test_a_run_that_needs_a_person_is_answered_as_suspended(make_api: Make
     assert found[-1][1]["execution"] == await api.rested(execution["id"])
 
 
-async def test_session_values_stick_to_the_conversation(make_api: MakeApi) -> None:
+async def test_session_values_stick_to_the_conversation(share_api: MakeApi) -> None:
     model = FakeModel(lambda _: ["ok"])
-    api = await make_api(model)
+    api = await share_api(model)
     first = (
         await api.execute({"input": "Hi", "memory": {"session": {"userName": "Sarah"}}})
     ).json()
@@ -239,8 +239,8 @@ async def test_session_values_stick_to_the_conversation(make_api: MakeApi) -> No
     assert len(model.requests[-1].messages) == 3
 
 
-async def test_a_spent_budget_fails_the_execution_and_keeps_its_output(make_api: MakeApi) -> None:
-    api = await make_api(**with_tool())
+async def test_a_spent_budget_fails_the_execution_and_keeps_its_output(share_api: MakeApi) -> None:
+    api = await share_api(**with_tool())
     body = {"input": "Hi", "budget": {"maxSteps": 2, "maxSeconds": 60, "maxTokens": None}}
     execution = (await api.execute(body)).json()
     assert execution["status"] == "failed"
@@ -248,9 +248,9 @@ async def test_a_spent_budget_fails_the_execution_and_keeps_its_output(make_api:
     assert execution["output"] == "Let me see. "
 
 
-async def test_on_busy_reject_is_a_conflict(make_api: MakeApi) -> None:
+async def test_on_busy_reject_is_a_conflict(share_api: MakeApi) -> None:
     held = asyncio.Event()
-    api = await make_api(FakeModel(by_turn([held])))
+    api = await share_api(FakeModel(by_turn([held])))
     first = (await api.execute({"input": "Hi", "background": True})).json()
     again = {"input": "Hi", "conversationId": first["conversationId"], "onBusy": "reject"}
     response = await api.execute(again)
@@ -260,14 +260,14 @@ async def test_on_busy_reject_is_a_conflict(make_api: MakeApi) -> None:
     await api.rested(first["id"])
 
 
-async def test_on_busy_interrupt_cancels_the_one_before(make_api: MakeApi) -> None:
+async def test_on_busy_interrupt_cancels_the_one_before(share_api: MakeApi) -> None:
     held = asyncio.Event()
 
     def play(request: ModelRequest) -> Any:
         return ["One", held] if request.messages[-1].text == "one" else ["Two"]  # type: ignore[union-attr]
 
     model = FakeModel(play)
-    api = await make_api(model)
+    api = await share_api(model)
     first = (await api.execute({"input": "one", "background": True})).json()
     async with asyncio.timeout(BOUND):
         await model.spoke.wait()

@@ -19,11 +19,11 @@ pytestmark = pytest.mark.anyio
 SCHEMA = {"type": "object", "properties": {"amount": {"type": "integer"}}}
 
 
-async def asking(make_api: MakeApi, **more: Any) -> tuple[Api, str]:
+async def asking(share_api: MakeApi, **more: Any) -> tuple[Api, str]:
     pay = tool("pay", Effect.DESTRUCTIVE, approval=True)
     object.__setattr__(pay, "parameters", SCHEMA)
     model = FakeModel(by_turn(["Let me. ", call(1, "pay", amount=5)], ["Done."]))
-    api = await make_api(model, spec(pay), FakeTools(pay=lambda a: a), **more)
+    api = await share_api(model, spec(pay), FakeTools(pay=lambda a: a), **more)
     execution_id = await api.started()
     assert (await api.rested(execution_id))["status"] == "suspended"
     return api, execution_id
@@ -38,8 +38,8 @@ async def decide(api: Api, execution_id: str, **body: Any) -> tuple[int, Any]:
     return await post(api, f"{execution_id}/approvals/{call(1, 'pay').id}", **body)
 
 
-async def test_an_approval_is_listed_decided_and_listed_no_more(make_api: MakeApi) -> None:
-    api, execution_id = await asking(make_api)
+async def test_an_approval_is_listed_decided_and_listed_no_more(share_api: MakeApi) -> None:
+    api, execution_id = await asking(share_api)
     page = (await api.get("/v1/approvals")).json()
     assert (page["hasMore"], page["nextCursor"]) == (False, None)
     (waiting,) = page["data"]
@@ -59,8 +59,8 @@ async def test_an_approval_is_listed_decided_and_listed_no_more(make_api: MakeAp
     assert resolved["decidedBy"] == api.caller.key_id
 
 
-async def test_approvals_are_paged(make_api: MakeApi) -> None:
-    api, first = await asking(make_api)
+async def test_approvals_are_paged(share_api: MakeApi) -> None:
+    api, first = await asking(share_api)
     second = await api.started()
     await api.rested(second)
     page = (await api.get("/v1/approvals", limit=1)).json()
@@ -82,32 +82,32 @@ async def test_approvals_are_paged(make_api: MakeApi) -> None:
     ],
 )
 async def test_a_decision_that_cannot_be_names_its_field(
-    make_api: MakeApi, body: dict[str, Any], status: int, param: str
+    share_api: MakeApi, body: dict[str, Any], status: int, param: str
 ) -> None:
-    api, execution_id = await asking(make_api)
+    api, execution_id = await asking(share_api)
     found, answer = await decide(api, execution_id, **body)
     assert (found, answer["error"]["param"]) == (status, param)
     assert (await api.get("/v1/approvals")).json()["data"]
 
 
-async def test_the_first_decision_stands(make_api: MakeApi) -> None:
-    api, execution_id = await asking(make_api)
+async def test_the_first_decision_stands(share_api: MakeApi) -> None:
+    api, execution_id = await asking(share_api)
     for body, status in (({"approved": False}, 200),) * 2 + (({"approved": True}, 409),):
         assert (await decide(api, execution_id, **body))[0] == status
     unknown = await post(api, f"{execution_id}/approvals/{call(7, 'x').id}", approved=True)
     assert (unknown[0], unknown[1]["error"]["code"]) == (404, "approval_not_found")
 
 
-async def test_deciding_needs_its_scope(make_api: MakeApi) -> None:
-    api, execution_id = await asking(make_api, scopes=frozenset(Scope) - {Scope.APPROVALS_WRITE})
+async def test_deciding_needs_its_scope(share_api: MakeApi) -> None:
+    api, execution_id = await asking(share_api, scopes=frozenset(Scope) - {Scope.APPROVALS_WRITE})
     assert (await decide(api, execution_id, approved=True))[0] == 403
 
 
 async def test_a_roll_back_is_shown_and_its_last_frame_is_what_get_answers(
-    make_api: MakeApi,
+    share_api: MakeApi,
 ) -> None:
     replies = by_turn(["One. ", call(1, "look")], ["Two. ", call(2, "look")], ["End."])
-    api = await make_api(FakeModel(replies), spec(tool("look")), FakeTools(look=lambda _: "x"))
+    api = await share_api(FakeModel(replies), spec(tool("look")), FakeTools(look=lambda _: "x"))
     execution_id = await api.started()
     await same_as_get(api, execution_id)
     listed = (await api.get(f"/v1/executions/{execution_id}/checkpoints")).json()["data"]
@@ -130,8 +130,8 @@ async def test_a_roll_back_is_shown_and_its_last_frame_is_what_get_answers(
     assert [c["step"] for c in after if not c["superseded"]] == [1, 2, 9, 10, 11]
 
 
-async def test_pause_and_resume_of_what_waits(make_api: MakeApi) -> None:
-    api, execution_id = await asking(make_api)
+async def test_pause_and_resume_of_what_waits(share_api: MakeApi) -> None:
+    api, execution_id = await asking(share_api)
     assert (await post(api, f"{execution_id}/resume"))[0] == 409
     status, paused = await post(api, f"{execution_id}/pause", reason="lunch")
     assert (status, paused["status"]) == (200, "paused")
@@ -159,10 +159,10 @@ async def test_a_deleted_execution_is_gone(api: Api) -> None:
 
 
 async def test_a_roll_back_to_a_last_answer_without_words_ends_without_words(
-    make_api: MakeApi,
+    share_api: MakeApi,
 ) -> None:
     replies = by_turn(["Look. ", call(1, "look")], [])
-    api = await make_api(FakeModel(replies), spec(tool("look")), FakeTools(look=lambda _: "x"))
+    api = await share_api(FakeModel(replies), spec(tool("look")), FakeTools(look=lambda _: "x"))
     execution_id = await api.started()
     assert (await same_as_get(api, execution_id))["output"] == ""
     listed = (await api.get(f"/v1/executions/{execution_id}/checkpoints")).json()["data"]

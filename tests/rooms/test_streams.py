@@ -14,10 +14,10 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_reconnecting_at_every_event_gives_the_rest_of_the_uncut_stream(
-    make_api: MakeApi,
+    share_api: MakeApi,
 ) -> None:
     replies = by_turn(["Let me ", "see. ", call(1, "lookup"), call(2, "lookup")], ["It ", "is."])
-    api = await make_api(FakeModel(replies), spec(tool("lookup")), FakeTools(lookup=lambda _: [1]))
+    api = await share_api(FakeModel(replies), spec(tool("lookup")), FakeTools(lookup=lambda _: [1]))
     whole = (await api.execute({"input": "Hi", "stream": True})).content
     path = f"/v1/executions/{frames(whole)[0][1]['executionId']}/stream"
     assert (await api.get(path)).content == whole
@@ -29,9 +29,9 @@ async def test_reconnecting_at_every_event_gives_the_rest_of_the_uncut_stream(
         assert seen + by_query.content == whole
 
 
-async def test_a_live_stream_is_taken_up_where_it_was_cut(make_api: MakeApi) -> None:
+async def test_a_live_stream_is_taken_up_where_it_was_cut(share_api: MakeApi) -> None:
     held = asyncio.Event()
-    api = await make_api(FakeModel(by_turn(["one ", "two ", held, "three"])))
+    api = await share_api(FakeModel(by_turn(["one ", "two ", held, "three"])))
     async with api.listening() as client:
         body = {"input": "Hi", "stream": True}
         async with client.stream("POST", "/v1/agents/agent/execute", json=body) as response:
@@ -48,10 +48,10 @@ async def test_a_live_stream_is_taken_up_where_it_was_cut(make_api: MakeApi) -> 
     assert (await api.rested(execution_id))["output"] == "one two three"
 
 
-async def test_a_client_that_leaves_a_waiting_request_stops_nothing(make_api: MakeApi) -> None:
+async def test_a_client_that_leaves_a_waiting_request_stops_nothing(share_api: MakeApi) -> None:
     held = asyncio.Event()
     model = FakeModel(by_turn(["Hel", held, "lo"]))
-    api = await make_api(model)
+    api = await share_api(model)
     async with api.listening() as client:
         asking = asyncio.create_task(client.post("/v1/agents/agent/execute", json={"input": "Hi"}))
         async with asyncio.timeout(BOUND):
@@ -112,9 +112,9 @@ async def test_an_unknown_execution_has_no_stream(api: Api) -> None:
         assert response.json()["error"]["code"] == "execution_not_found"
 
 
-async def test_500_streams_of_one_execution_end_and_leave_nothing(make_api: MakeApi) -> None:
+async def test_500_streams_of_one_execution_end_and_leave_nothing(share_api: MakeApi) -> None:
     held = asyncio.Event()
-    api = await make_api(FakeModel(by_turn(["Hel", held, "lo"])))
+    api = await share_api(FakeModel(by_turn(["Hel", held, "lo"])))
     execution_id = await api.started()
     asking = [
         asyncio.create_task(api.get(f"/v1/executions/{execution_id}/stream")) for _ in range(500)
@@ -129,7 +129,7 @@ async def test_500_streams_of_one_execution_end_and_leave_nothing(make_api: Make
 
 @pytest.mark.parametrize("end", ["completed", "failed", "cancelled"])
 async def test_behind_the_last_frame_of_an_ended_execution_there_is_nothing(
-    make_api: MakeApi, end: str
+    share_api: MakeApi, end: str
 ) -> None:
     held = asyncio.Event()
     replies: dict[str, Reply] = {
@@ -138,7 +138,7 @@ async def test_behind_the_last_frame_of_an_ended_execution_there_is_nothing(
         "cancelled": ["a", held],
     }
     model = FakeModel(by_turn(replies[end]))
-    api = await make_api(model)
+    api = await share_api(model)
     run = await api.started()
     path = f"/v1/executions/{run}/stream"
     if end == "cancelled":
@@ -157,10 +157,10 @@ async def test_behind_the_last_frame_of_an_ended_execution_there_is_nothing(
             assert frames(answer.content)[-1][0] == last
 
 
-async def test_behind_what_a_live_execution_has_said_a_client_waits(make_api: MakeApi) -> None:
+async def test_behind_what_a_live_execution_has_said_a_client_waits(share_api: MakeApi) -> None:
     held = asyncio.Event()
     model = FakeModel(by_turn(["one ", held, "two"]))
-    api = await make_api(model)
+    api = await share_api(model)
     run = await api.started()
     path = f"/v1/executions/{run}/stream"
     async with asyncio.timeout(BOUND):

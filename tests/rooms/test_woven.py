@@ -39,8 +39,8 @@ def _play(request: ModelRequest) -> Reply:
 
 
 @pytest.fixture
-async def api(make_api: MakeApi) -> Api:
-    made = await make_api(
+async def api(share_api: MakeApi) -> Api:
+    made = await share_api(
         FakeModel(_play),
         agent=spec(agent_tool("helper")),
         tools=FakeTools(helper=CHILD, pay=lambda _: "paid"),

@@ -3,7 +3,8 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -13,11 +14,19 @@ import uvicorn
 
 from outlast.app import Core
 from outlast.model.agent import AgentSpec
+from outlast.model.clock import Clock
+from outlast.model.error import Conflict
+from outlast.model.execution import Status
 from outlast.model.workspace import Principal, Scope
 from outlast.services.workspaces import DEFAULT_WORKSPACE
+from outlast.store.executions.lists import ExecutionFilter
+from outlast.store.page import Page
+from outlast.testing import NamedModels, owner
 from outlast.web import App, create_app
-from tests.support.tools import spec
-from tests.support.waiting import BOUND
+from tests.support.databases import Database
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, spec
+from tests.support.waiting import BOUND, until
 
 MakeApi = Callable[..., Awaitable["Api"]]
 """make_api(model, agent=…, tools=…, clock=…, settings…)"""
@@ -80,20 +89,62 @@ class Api:
                 await serving
 
 
-class SharedServer:
-    """A core behind an app that tests share; each has a workspace of its own."""
+class _ThisTests:
+    """What a server that tests share has of the test that runs: a model, or tools."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self) -> None:
+        self.now: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.now, name)
+
+
+class SharedServer:
+    """A core behind an app that tests share; each has a workspace, a model and tools of its own."""
+
+    def __init__(self, core: Core, model: _ThisTests, tools: _ThisTests) -> None:
+        self.core = core
+        self._model, self._tools = model, tools
         self._app = create_app(core)
         self._numbers = count(1)
 
     @asynccontextmanager
-    async def api(self) -> AsyncIterator[Api]:
-        """The API of a new workspace with one agent."""
-        api = await api_of(self._core, f"workspace-{next(self._numbers)}", app=self._app)
+    async def api(
+        self,
+        model: Any = None,
+        agent: AgentSpec | None = None,
+        tools: Any = None,
+        scopes: frozenset[Scope] = frozenset(Scope),
+    ) -> AsyncIterator[Api]:
+        """The API of a new workspace with one agent; at the end nothing of it runs."""
+        self._model.now = model or FakeModel(by_turn(["Hel", "lo"]))
+        self._tools.now = tools or FakeTools()
+        name = f"workspace-{next(self._numbers)}"
+        api = await api_of(self.core, name, agent, scopes, self._app)
         async with api.client:
             yield api
+        await self._end(api.caller.workspace_id)
+
+    async def _end(self, workspace_id: str) -> None:
+        if self.core.engine.running:
+            everything = replace(await owner(self.core), workspace_id=workspace_id)
+            live = ExecutionFilter(status=(Status.QUEUED, Status.RUNNING))
+            for one in await self.core.store.executions.page(workspace_id, live, Page(100)):
+                with suppress(Conflict):  # it has ended meanwhile
+                    await self.core.services.executions.cancel(everything, one.id)
+            await until(lambda: not self.core.engine.running)
+
+
+@asynccontextmanager
+async def shared_server_on(
+    database: Database, clock: Clock | None = None
+) -> AsyncIterator[SharedServer]:
+    """Run a server for tests that run one after another."""
+    model, tools = _ThisTests(), _ThisTests()
+    model.now, tools.now = FakeModel(by_turn([])), FakeTools()
+    models = NamedModels({"actor": model})
+    async with database.core(models=models, tools=tools, clock=clock, drain_seconds=1) as core:
+        yield SharedServer(core, model, tools)
 
 
 async def api_of(

@@ -36,8 +36,8 @@ def model() -> FakeModel:
 
 
 @pytest.fixture
-async def api(make_api: MakeApi, model: FakeModel) -> Api:
-    return await make_api(model)
+async def api(share_api: MakeApi, model: FakeModel) -> Api:
+    return await share_api(model)
 
 
 def user(id: str, text: str) -> dict[str, Any]:
@@ -141,9 +141,9 @@ async def test_an_answer_is_regenerated_again_and_again(api: Api, model: FakeMod
 
 
 async def test_a_run_that_waits_for_a_person_is_cancelled_by_the_answer_that_takes_its_place(
-    make_api: MakeApi,
+    share_api: MakeApi,
 ) -> None:
-    api = await make_refund_api(make_api)
+    api = await make_refund_api(share_api)
     first = await suspended(api, chat("c1"))
     body = chat("c1") | {"trigger": "regenerate-message"}
     second = await suspended(api, body)
@@ -154,13 +154,13 @@ async def test_a_run_that_waits_for_a_person_is_cancelled_by_the_answer_that_tak
 
 
 async def test_a_run_that_speaks_is_cancelled_by_the_answer_that_takes_its_place(
-    make_api: MakeApi,
+    share_api: MakeApi,
 ) -> None:
     held = asyncio.Event()
     replies: list[Reply] = [["Hel", held, "lo"], ["Again"]]
     said = iter(replies)
     model = FakeModel(lambda _: next(said))
-    api = await make_api(model)
+    api = await share_api(model)
     first = asyncio.create_task(post(api, chat("c1", text="Hi")))
     await model.spoke.wait()
     again = await post(api, chat("c1", text="Hi") | {"trigger": "regenerate-message"})

@@ -59,8 +59,8 @@ async def so_far(client: Any, run: str, format: Format, frames: int) -> list[byt
 
 
 @pytest.mark.parametrize("format", FORMATS)
-async def test_before_during_and_after_an_approval(make_api: MakeApi, format: Format) -> None:
-    api = await make_refund_api(make_api)
+async def test_before_during_and_after_an_approval(share_api: MakeApi, format: Format) -> None:
+    api = await make_refund_api(share_api)
     run = await suspended(api)
     waiting = int(await _tail(api, run, format)) + 1
     async with api.listening() as client:
@@ -89,8 +89,8 @@ async def _tail(api: Api, run: str, format: Format) -> str:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-async def test_after_a_denial(make_api: MakeApi, format: Format) -> None:
-    api = await make_refund_api(make_api)
+async def test_after_a_denial(share_api: MakeApi, format: Format) -> None:
+    api = await make_refund_api(share_api)
     run = await suspended(api)
     await decide(api, run, approved=False, reason="Too much.")
     assert (await api.rested(run))["status"] == "completed"
@@ -121,9 +121,9 @@ async def test_after_a_crash(
 
 
 @pytest.mark.parametrize("format", FORMATS)
-async def test_after_a_roll_back(make_api: MakeApi, format: Format) -> None:
+async def test_after_a_roll_back(share_api: MakeApi, format: Format) -> None:
     api = await make_refund_api(
-        make_api, ["Look. ", call(1, "look")], ["Well, ", call(2, "look")], ["done."]
+        share_api, ["Look. ", call(1, "look")], ["Well, ", call(2, "look")], ["done."]
     )
     run = await suspended(api)
     await api.rested(run)

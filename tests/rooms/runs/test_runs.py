@@ -80,10 +80,10 @@ async def test_another_room_s_run_streams_here_and_this_one_s_there(api: Api) ->
 
 
 async def test_the_run_exists_before_its_headers_and_goes_on_without_its_client(
-    make_api: MakeApi,
+    share_api: MakeApi,
 ) -> None:
     held = asyncio.Event()
-    api = await make_api(FakeModel(by_turn(["Hel", held, "lo"])))
+    api = await share_api(FakeModel(by_turn(["Hel", held, "lo"])))
     async with (
         api.listening() as client,
         client.stream("POST", PATH, json=user("Hi")) as response,
@@ -106,10 +106,10 @@ async def test_an_idempotency_key_gives_the_first_run_again(api: Api) -> None:
     assert (await post(api, user("Ho"), headers=once)).status_code == 422
 
 
-async def test_instructions_and_headers_reach_the_agent_and_its_tools(make_api: MakeApi) -> None:
+async def test_instructions_and_headers_reach_the_agent_and_its_tools(share_api: MakeApi) -> None:
     tools = FakeTools(refund=lambda _: "paid", look=lambda _: [1])
     model = FakeModel(by_turn(*ASKING))
-    api = await make_refund_api(make_api, model=model, tools=tools)
+    api = await make_refund_api(share_api, model=model, tools=tools)
     body = chat("c1", text="Refund me") | {"forwardedHeaders": {"X-Tenant": "s3cret-tenant"}}
     body["messages"].insert(0, {"role": "system", "parts": [{"type": "text", "text": "Be quick."}]})
     run = (await post(api, body)).headers["x-execution-id"]
@@ -180,9 +180,9 @@ def test_every_status_has_its_word() -> None:
 # --- decide
 
 
-async def test_approved_the_tool_runs_once_however_often_it_is_said(make_api: MakeApi) -> None:
+async def test_approved_the_tool_runs_once_however_often_it_is_said(share_api: MakeApi) -> None:
     tools = FakeTools(refund=lambda _: "paid", look=lambda _: [1])
-    api = await make_refund_api(make_api, tools=tools)
+    api = await make_refund_api(share_api, tools=tools)
     run = await suspended(api)
     assert (await api.get(f"{PATH}/{run}")).json()["status"] == "suspended"
     said = await asyncio.gather(*(decide(api, run, approved=True) for _ in range(10)))
@@ -194,10 +194,10 @@ async def test_approved_the_tool_runs_once_however_often_it_is_said(make_api: Ma
     assert (await decide(api, run, approved=True)).status_code == 200
 
 
-async def test_denied_the_tool_does_not_run_and_the_model_reads_why(make_api: MakeApi) -> None:
+async def test_denied_the_tool_does_not_run_and_the_model_reads_why(share_api: MakeApi) -> None:
     tools = FakeTools(refund=lambda _: "paid", look=lambda _: [1])
     model = FakeModel(by_turn(*ASKING))
-    api = await make_refund_api(make_api, model=model, tools=tools)
+    api = await make_refund_api(share_api, model=model, tools=tools)
     run = await suspended(api)
     await decide(api, run, approved=False, reason="Too much.")
     assert (await api.rested(run))["status"] == "completed"
@@ -205,8 +205,8 @@ async def test_denied_the_tool_does_not_run_and_the_model_reads_why(make_api: Ma
     assert "Too much." in repr(model.requests[-1].messages)
 
 
-async def test_an_approval_that_no_one_requested_is_not_found(make_api: MakeApi) -> None:
-    api = await make_refund_api(make_api)
+async def test_an_approval_that_no_one_requested_is_not_found(share_api: MakeApi) -> None:
+    api = await make_refund_api(share_api)
     run = await suspended(api)
     for path in (
         f"{PATH}/{run}/approvals/tc_00000000000000000000000009",
@@ -222,8 +222,8 @@ async def test_an_approval_that_no_one_requested_is_not_found(make_api: MakeApi)
     assert (await _row(api, run)).status is Status.SUSPENDED
 
 
-async def test_deciding_asks_for_its_scope(make_api: MakeApi) -> None:
-    api = await make_refund_api(make_api, scopes=frozenset(Scope) - {Scope.APPROVALS_WRITE})
+async def test_deciding_asks_for_its_scope(share_api: MakeApi) -> None:
+    api = await make_refund_api(share_api, scopes=frozenset(Scope) - {Scope.APPROVALS_WRITE})
     run = await suspended(api)
     assert (await decide(api, run, approved=True)).status_code == 403
 
@@ -232,9 +232,9 @@ async def test_deciding_asks_for_its_scope(make_api: MakeApi) -> None:
 
 
 async def test_a_chat_s_answer_ends_at_the_question_and_its_decision_goes_on(
-    make_api: MakeApi,
+    share_api: MakeApi,
 ) -> None:
-    api = await make_refund_api(make_api)
+    api = await make_refund_api(share_api)
     first = await post(api, chat("c1"))
     run = first.headers["x-execution-id"]
     assert data(first.content)[-1]["type"] == "tool-approval-request"
@@ -246,8 +246,8 @@ async def test_a_chat_s_answer_ends_at_the_question_and_its_decision_goes_on(
     assert again.content == second.content
 
 
-async def test_a_decision_finds_its_run_by_the_message_s_id_alone(make_api: MakeApi) -> None:
-    api = await make_refund_api(make_api)
+async def test_a_decision_finds_its_run_by_the_message_s_id_alone(share_api: MakeApi) -> None:
+    api = await make_refund_api(share_api)
     run = (await post(api, chat("c1"))).headers["x-execution-id"]
     body = chat("c1", answer(approved=False, reason="No.", id=run))
     del body["id"]
@@ -259,10 +259,10 @@ async def test_a_decision_finds_its_run_by_the_message_s_id_alone(make_api: Make
 
 
 async def test_who_decides_at_once_gets_the_rest_in_the_same_answer(
-    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
+    share_api: MakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(responses, "PATIENCE_SECONDS", BOUND)
-    api = await make_refund_api(make_api)
+    api = await make_refund_api(share_api)
     asking = asyncio.create_task(post(api, chat("c1")))
     newest = None
     async with asyncio.timeout(BOUND):
@@ -285,8 +285,8 @@ async def test_a_chat_goes_on_in_its_conversation(api: Api) -> None:
     assert fresh.status_code == 200
 
 
-async def test_a_chat_s_stream_is_that_of_its_live_newest_run(make_api: MakeApi) -> None:
-    api = await make_refund_api(make_api)
+async def test_a_chat_s_stream_is_that_of_its_live_newest_run(share_api: MakeApi) -> None:
+    api = await make_refund_api(share_api)
     assert (await api.get(f"{PATH}/c1/stream")).status_code == 204
     run = (await post(api, chat("c1"))).headers["x-execution-id"]
     async with (
@@ -315,8 +315,8 @@ async def test_an_unknown_run_is_404_and_an_unknown_chat_204(
     assert (await api.get(f"{PATH}/{name}/stream")).status_code == status
 
 
-async def test_another_workspace_s_runs_and_chats_are_not_there(make_api: MakeApi) -> None:
-    api = await make_refund_api(make_api)
+async def test_another_workspace_s_runs_and_chats_are_not_there(share_api: MakeApi) -> None:
+    api = await make_refund_api(share_api)
     run = (await post(api, chat("c1"))).headers["x-execution-id"]
     keys = api.core.services.keys
     elsewhere = await keys.create((await api.core.services.workspaces.put("other")).id, "k")
@@ -380,9 +380,9 @@ async def test_an_event_source_that_has_all_of_an_ended_run_stops_reconnecting(
 
 
 async def test_a_stream_is_held_open_with_signs_of_life_while_a_run_waits(
-    make_api: MakeApi,
+    share_api: MakeApi,
 ) -> None:
-    api = await make_refund_api(make_api)
+    api = await make_refund_api(share_api)
     api.app.state.streams.keep_alive = 0.02
     run = await suspended(api)
     async with (

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from outlast.model.event import Event
+from outlast.testing import FakeClock
 from tests.rooms.test_fold import same_as_get
-from tests.support.api import Api
+from tests.support.api import Api, MakeApi
 from tests.support.databases import Database
 from tests.support.tasks_room import TasksClient
 
@@ -227,9 +228,9 @@ async def test_a_paused_task_takes_a_checkpoint_and_no_other_change(
     assert (await tasks_client.post(task_id, "resume"))["state"] == {"a": 2}
 
 
-async def test_a_deleted_task_is_gone_with_all_of_it(
-    tasks_client: TasksClient, database: Database
-) -> None:
+async def test_a_deleted_task_is_gone_with_all_of_it(make_api: MakeApi, database: Database) -> None:
+    clock = FakeClock()
+    tasks_client = TasksClient(await make_api(clock=clock), clock)
     task_id = await tasks_client.create(state={"secret": "s3cret"})
     await tasks_client.save(task_id, label="one")
     response = await tasks_client.ask("DELETE", f"/{task_id}")

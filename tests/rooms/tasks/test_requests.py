@@ -4,7 +4,6 @@ import pytest
 
 from outlast.model.ids import to_uuid4
 from outlast.model.workspace import Scope
-from tests.support.api import MakeApi
 from tests.support.tasks_room import PATH, TasksClient
 
 pytestmark = pytest.mark.anyio
@@ -162,9 +161,7 @@ async def test_another_workspaces_task_is_not_there(tasks_client: TasksClient) -
     )
 
 
-async def test_a_key_that_may_only_read_moves_nothing(
-    make_api: MakeApi, tasks_client: TasksClient
-) -> None:
+async def test_a_key_that_may_only_read_moves_nothing(tasks_client: TasksClient) -> None:
     task_id = await tasks_client.create()
     keys = tasks_client.api.core.services.keys
     reader = await keys.create(
