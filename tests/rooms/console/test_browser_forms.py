@@ -1,12 +1,12 @@
-"""Forms in a browser whose reader is impatient."""
+"""A browser whose reader is impatient, prints, or sees no colours."""
 
 import asyncio
 
 import pytest
-from playwright.async_api import Route
+from playwright.async_api import Route, expect
 
 from tests.support.chromium import chromium, enter, visit
-from tests.support.console_server import reaches, url_of
+from tests.support.console_server import approval_of, reaches, url_of
 from tests.support.processes import ServerProcess
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_chromium")]
@@ -36,3 +36,30 @@ async def test_a_form_that_is_sent_twice_is_sent_once(server: ServerProcess) -> 
         await at.page.wait_for_url(lambda url: not url.endswith((run, "/again")))
         assert len(sent) == 1
         await at.page.unroute("**/again")
+
+
+async def test_what_is_printed_has_the_page_alone_and_all_of_it(server: ServerProcess) -> None:
+    async with chromium() as browser, visit(browser, url_of(server)) as at:
+        state = {"lines": [f"line {n}" for n in range(200)]}
+        made = await server.http.post("/v1/execution", json={"name": "Import", "state": state})
+        await enter(at, f"/console/executions/{made.json()['data']['id']}")
+        await at.page.set_viewport_size({"width": 700, "height": 900})  # a sheet of paper
+        await expect(at.page.locator(".rail")).to_be_visible()
+        await at.page.emulate_media(media="print")
+        await expect(at.page.locator(".rail")).to_be_hidden()
+        hidden = "one => one.scrollHeight - one.clientHeight"
+        assert await at.page.get_by_label("State").evaluate(hidden) <= 0
+        await at.page.emulate_media(media="screen")
+
+
+async def test_changes_differ_by_more_than_their_colours(server: ServerProcess) -> None:
+    async with chromium() as browser, visit(browser, url_of(server)) as at:
+        run = await server.background("support", "refund")
+        await reaches(server, run, "suspended")
+        await enter(at, await approval_of(server, run))
+        await at.page.get_by_label("amount").fill("10")
+        await at.page.get_by_role("button", name="Review changes").click()
+        mark = "one => getComputedStyle(one, '::before').content"
+        changes = at.page.locator(".diff")
+        assert await changes.locator("ins").evaluate(mark) == '"+ "'
+        assert await changes.locator("del").evaluate(mark) == '"− "'
