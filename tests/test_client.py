@@ -1,6 +1,9 @@
 """The Python client against a server on loopback that breaks off wherever a test says."""
 
 import asyncio
+import socket
+import struct
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -38,6 +41,27 @@ class QuickClock(SystemClock):
 
     async def sleep(self, seconds: float) -> None:
         self.slept += seconds
+        await asyncio.sleep(0)
+
+
+def resetting_port() -> int:
+    """The port of a thread that resets each connection."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def reset() -> None:
+        while True:
+            connection = listener.accept()[0]
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+    threading.Thread(target=reset, daemon=True).start()
+    return int(listener.getsockname()[1])
+
+
+async def keep_busy() -> None:
+    """Take the event loop again and again, so that a connection is made and reset in one turn."""
+    while True:
+        sum(range(20_000))
         await asyncio.sleep(0)
 
 
@@ -187,6 +211,19 @@ async def test_a_url_without_its_scheme_is_explained_in_one_sentence() -> None:
     async with Client("localhost:8321", "key", patience=0) as client:
         with pytest.raises(Unreachable, match=r"localhost:8321 does not answer: .*[^.]\.$"):
             await client.ready()
+
+
+async def test_a_connection_that_is_reset_while_it_is_made_is_a_server_that_does_not_answer() -> (
+    None
+):
+    """A port of a process that has been killed: anyio on uvloop misses the peer of some."""
+    busy = asyncio.create_task(keep_busy())
+    async with Client(f"http://127.0.0.1:{resetting_port()}", "key", retries=0) as client:
+        for _ in range(25):
+            calls = [client.agents() for _ in range(20)]
+            errors = await asyncio.gather(*calls, return_exceptions=True)
+            assert {type(error) for error in errors} == {Unreachable}
+    busy.cancel()
 
 
 async def test_a_server_that_stays_away_ends_the_patience() -> None:

@@ -23,6 +23,8 @@ LONGEST_WAIT: Final = 5.0
 _PASSING: Final = frozenset({429, 502, 503, 504})
 _IN_PROGRESS: Final = "request_in_progress"
 _NO_CONTENT: Final = 204
+_RESET: Final = "getpeername"
+"""What anyio misses on uvloop in a connection that is reset while it is made."""
 _SAFE: Final = frozenset({"GET"})
 """Methods that change nothing: a failed request is sent again."""
 
@@ -51,7 +53,7 @@ class Connection:
         self.timeout = timeout
         self.last: RawResponse | None = None
         """The last response that was read whole."""
-        self._lost = httpx2.TransportError
+        self._lost = (httpx2.TransportError, AttributeError)
         self._http = httpx2.AsyncClient(
             base_url=self.url,
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -191,9 +193,13 @@ class Connection:
         return bytes(answer.content)
 
     def _unreachable(self, error: Exception) -> Unreachable:
-        return Unreachable(
-            f"{self.url} does not answer: {str(error).rstrip('.') or type(error).__name__}."
-        )
+        """Return what is raised for a lost connection; a mistake in the code is raised as it is."""
+        cause = str(error).rstrip(".") or type(error).__name__
+        if isinstance(error, AttributeError):
+            if error.name != _RESET:
+                raise error
+            cause = "the connection was reset"
+        return Unreachable(f"{self.url} does not answer: {cause}.")
 
 
 def _bounds(seconds: float) -> tuple[float, float, float, float]:
