@@ -148,6 +148,7 @@ def _preload() -> None:
     _compile_statements()
     _read_certificates()
     _read_options()
+    _compile_pages()
     gc.collect()
     gc.freeze()
     gc.enable()
@@ -177,19 +178,30 @@ def _read_certificates() -> None:
 
 def _read_options() -> None:
     """Let pydantic make what checks the options of all commands, for each process once."""
-    from typer import _adapters
-    from typer.main import get_command
+    from typer import _adapters, main
 
     from outlast.cli.commands import app
 
     adapters: Any = _adapters
+    made: Any = main
     adapters.TypeAdapter = functools.cache(adapters.TypeAdapter)
-    commands: list[Any] = [get_command(app)]
+    made.get_command = functools.cache(made.get_command)
+    commands: list[Any] = [made.get_command(app)]
     for command in commands:
         commands.extend(getattr(command, "commands", {}).values())
         for parameter in command.params:
             if hasattr(parameter, "get_runtime_param"):  # all but `--help`
                 parameter.get_runtime_param()
+
+
+def _compile_pages() -> None:
+    """Compile what each server would at its first page, and at its first tool's docstring."""
+    from docstring_parser import parse
+
+    from outlast.rooms.console.render import page
+
+    page._compile()
+    parse(_compile_pages.__doc__ or "")
 
 
 def _compile_statements() -> None:

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from outlast.rooms.console.render import page
 from tests.support.chromium import kept_chromium
 from tests.support.console_server import AGENTS, SCRIPT
 from tests.support.processes import CountingToolServer, ServerProcess
+
+page._compile()  # once for all processes that share a run
 
 
 @pytest.fixture
