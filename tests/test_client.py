@@ -213,9 +213,7 @@ async def test_a_url_without_its_scheme_is_explained_in_one_sentence() -> None:
             await client.ready()
 
 
-async def test_a_connection_that_is_reset_while_it_is_made_is_a_server_that_does_not_answer() -> (
-    None
-):
+async def test_a_connection_that_is_reset_while_it_is_made_is_a_server_that_is_away() -> None:
     """A port of a process that has been killed: anyio on uvloop misses the peer of some."""
     busy = asyncio.create_task(keep_busy())
     async with Client(f"http://127.0.0.1:{resetting_port()}", "key", retries=0) as client:
