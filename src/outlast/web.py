@@ -44,6 +44,8 @@ from outlast.settings import Settings
 ROOMS: Final[tuple[Room, ...]] = (background, executions, records, runs, tasks)
 """Rooms in the order in which their routes are tried."""
 _MAIN: Final = executions
+_REFERENCE: Final = Reference(ROOMS)
+"""All applications of a process have the same document."""
 _ALL: Final = (*ROOMS, console)
 """Also the room of pages, of which the OpenAPI document says nothing."""
 _TOGETHER: Final = (background, executions)
@@ -87,8 +89,7 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> "App":
 
     has_console = bool(rooms) and core.settings.console
     late = _LateRooms(core, (*rooms, console) if has_console else rooms)
-    reference = Reference(ROOMS)
-    others = [*reference.routes, *_Health(core).routes]
+    others = [*_REFERENCE.routes, *_Health(core).routes]
     if rooms:
         others.append(Route("/", _lead_on if has_console else _point_on))
     app = App(
@@ -106,7 +107,7 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> "App":
     )
     app.state.version = __version__
     app.state.main = _MAIN
-    app.openapi = reference.document
+    app.openapi = _REFERENCE.document
     app.entrance = _entrance(core, Dispatch(app.framework, late.opener(app)))
     return app
 
