@@ -112,9 +112,10 @@ async def test_an_unknown_execution_has_no_stream(api: Api) -> None:
         assert response.json()["error"]["code"] == "execution_not_found"
 
 
-async def test_500_streams_of_one_execution_end_and_leave_nothing(share_api: MakeApi) -> None:
+async def test_500_streams_of_one_execution_end_and_leave_nothing(make_api: MakeApi) -> None:
     held = asyncio.Event()
-    api = await share_api(FakeModel(by_turn(["Hel", held, "lo"])))
+    api = await make_api(FakeModel(by_turn(["Hel", held, "lo"])))
+    api.app.state.streams.keep_alive = BOUND
     execution_id = await api.started()
     asking = [
         asyncio.create_task(api.get(f"/v1/executions/{execution_id}/stream")) for _ in range(500)
