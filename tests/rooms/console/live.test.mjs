@@ -73,3 +73,14 @@ test("what has ended stays so, whatever the connection does, and a frozen page s
   assert.equal(ended.word("completed", 2), "ended");
   assert.equal(frozen.word("running", 2), "paused by you");
 });
+
+test("a stream that does not begin is late, until it does", () => {
+  const standing = new Standing();
+  assert.equal(standing.isLate(90000), false, "of a hidden page nothing is requested");
+  standing.begins(1000);
+  assert.deepEqual([2000, 9000].map((now) => standing.isLate(now)), [false, true]);
+  standing.begins(8999);
+  assert.equal(standing.isLate(9000), true);
+  standing.opened(9001);
+  assert.equal(standing.isLate(99000), false);
+});

@@ -63,3 +63,26 @@ async def test_changes_differ_by_more_than_their_colours(server: ServerProcess) 
         changes = at.page.locator(".diff")
         assert await changes.locator("ins").evaluate(mark) == '"+ "'
         assert await changes.locator("del").evaluate(mark) == '"− "'
+
+
+async def test_a_page_whose_stream_a_proxy_holds_back_says_so(server: ServerProcess) -> None:
+    async with chromium() as browser, visit(browser, url_of(server)) as at:
+        run = await server.background("writer", "hold")
+        free = asyncio.Event()
+
+        async def held(route: Route) -> None:
+            await free.wait()
+            await route.continue_()
+
+        await at.page.clock.install()
+        await at.page.route("**/live?*", held)
+        async with at.page.expect_request("**/live?*"):
+            await enter(at, f"/console/executions/{run}")
+        await expect(at.page.locator("#live-state")).to_have_text("connecting")
+        await expect(at.page.locator("#live-note")).to_have_count(0)
+        await at.page.clock.fast_forward(8000)
+        await expect(at.page.locator("#live-note")).to_contain_text("a proxy before the server")
+        free.set()
+        await expect(at.page.locator("#live-state")).to_have_text("live")
+        await expect(at.page.locator("#live-note")).to_have_count(0)
+        await at.page.unroute("**/live?*")

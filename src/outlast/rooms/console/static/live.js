@@ -4,6 +4,7 @@
 const COMING_BACK_MILLIS = 300000; // A server that has not come back by then is only missed.
 const LONGEST_DELAY = 4000; // Between two tries to connect again, in milliseconds.
 const CATCHING_UP_MILLIS = 2000; // What a new connection brings by then was written before it.
+const LATE_MILLIS = 8000; // After which a stream that has not begun is one that something holds back.
 const GONE = [400, 401, 403, 404, 410]; // What tries again would only meet again.
 const WAITING = ["suspended", "paused"]; // What waits for a person or a client writes nothing.
 
@@ -17,9 +18,20 @@ export class Standing {
     this.segment = segmentOf(cursor); // A worker that takes over begins a new one.
     this.openedAt = 0;
     this.is = "connecting";
+    this.beganAt = Infinity; // When it was requested for the first time.
     this.left = -Infinity; // When the server said that it leaves; it is forgotten once one answers.
     this.lost = -Infinity; // When the connection was cut without a word.
     this.frozen = false;
+  }
+
+  /** It is requested. @param {number} now */
+  begins(now) {
+    this.beganAt = Math.min(this.beganAt, now);
+  }
+
+  /** Whether its first answer should have come by now. @param {number} now */
+  isLate(now) {
+    return this.is === "connecting" && !this.frozen && now - this.beganAt >= LATE_MILLIS;
   }
 
   /** A server answers. @param {number} now */
@@ -81,15 +93,17 @@ function live(state) {
     const word = standing.word(status, now), seconds = standing.seconds(status, now);
     if (state.dataset.word !== word) state.textContent = state.dataset.word = word;
     let note = document.getElementById("live-note");
-    if (!seconds) note?.remove();
+    if (!seconds && !standing.isLate(now)) note?.remove();
     else if (!note) {
       note = document.createElement("p");
       note.id = "live-note";
       note.className = "note small";
       note.setAttribute("role", "status");
-      note.textContent = `The server was lost. If this ran there, another process goes on with it within ${seconds} s.`;
+      note.textContent = seconds
+        ? `The server was lost. If this ran there, another process goes on with it within ${seconds} s.`
+        : "What is new does not come by itself: a proxy before the server may hold it back. Until then, reload the page.";
       document.getElementById("head")?.after(note);
-      setTimeout(show, seconds * 1000);
+      if (seconds) setTimeout(show, seconds * 1000);
     }
   }
 
@@ -124,6 +138,10 @@ function live(state) {
     standing.frozen = true;
     if (standing.is !== "ended") stream?.remove();
     show();
+  });
+  stream?.addEventListener("htmx:before:request", () => {
+    standing.begins(performance.now());
+    setTimeout(show, LATE_MILLIS);
   });
   stream?.addEventListener("htmx:error", tryAgain);
   stream?.addEventListener("htmx:response:error", (event) => {
