@@ -11,6 +11,7 @@ from outlast.engine.maintenance.due_schedules import FIRE_SCHEDULES
 from outlast.engine.maintenance.pending_vectors import EMBED
 from outlast.model.agent import AgentSpec, Limits
 from outlast.testing import FakeClock, NamedModels, owner
+from tests.support.api import SharedServer, shared_server_on
 from tests.support.databases import Database
 from tests.support.embeddings import EmbeddingProvider
 from tests.support.engine import EngineHarness, MakeEngine
@@ -43,6 +44,30 @@ async def make_engine(database: Database) -> AsyncIterator[MakeEngine]:
             caller = await owner(core)
             await core.services.agents.put(caller.workspace_id, [(agent or spec(), "1")])
             return EngineHarness(core, caller, model, clock)
+
+        yield made
+
+
+@pytest.fixture(scope="module")
+async def shared_server(module_database: Database) -> AsyncIterator[SharedServer]:
+    """One for all tests of a module that need no other settings; time moves by hand."""
+    async with shared_server_on(module_database, FakeClock()) as server:
+        yield server
+
+
+@pytest.fixture
+async def share_engine(shared_server: SharedServer) -> AsyncIterator[MakeEngine]:
+    """Make a workspace of the module's server: share_engine(model, agent, tools).
+
+    A test that looks at more of a server than its workspace makes its own, by `make_engine`.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def made(model: Any, *agent_and_tools: Any) -> EngineHarness:
+            of = shared_server.api(model, *agent_and_tools)
+            api = await stack.enter_async_context(of)
+            clock: Any = api.core.clock
+            return EngineHarness(api.core, api.caller, model, clock)
 
         yield made
 

@@ -38,7 +38,7 @@ async def given(world: EngineHarness | Team, name: str, monkeypatch: Any) -> Exe
 
 @pytest.mark.parametrize("end", [["Done."], ModelRejected("no")])
 async def test_steps_are_given_in_order_however_calls_have_ended(
-    make_engine: MakeEngine, monkeypatch: Any, end: Any
+    share_engine: MakeEngine, monkeypatch: Any, end: Any
 ) -> None:
     second = asyncio.Event()
 
@@ -54,7 +54,7 @@ async def test_steps_are_given_in_order_however_calls_have_ended(
 
     calls: Reply = ["I look.", call(1, "look", place=1), call(2, "look", place=2)]
     model = FakeModel(by_turn(calls, end if isinstance(end, list) else [end]))
-    engine = await make_engine(model, spec(tool("look")), FakeTools(look=look))
+    engine = await share_engine(model, spec(tool("look")), FakeTools(look=look))
     view = await given(engine, "agent", monkeypatch)
     failed = isinstance(end, ModelRejected)
     assert view.execution.status is (Status.FAILED if failed else Status.COMPLETED)
@@ -71,10 +71,10 @@ async def test_what_was_spent_below_is_given(database: Database, monkeypatch: An
     assert (len(view.steps), view.below.usage.total_tokens > 0) == (4, True)
 
 
-async def test_a_commit_that_lacks_steps_is_no_answer(make_engine: MakeEngine) -> None:
+async def test_a_commit_that_lacks_steps_is_no_answer(share_engine: MakeEngine) -> None:
     """Its segment has ended it without reading them, as one that could not begin does."""
     model = FakeModel(by_turn(["I look.", call(1, "look")], ["Done."]))
-    engine = await make_engine(model, spec(tool("look")), FakeTools(look=lambda _: 1))
+    engine = await share_engine(model, spec(tool("look")), FakeTools(look=lambda _: 1))
     view = await engine.run()
     execution, entries = view.execution, tuple(await engine.log(view.execution.id))
     views = Views(engine.core.store.executions, engine.core.services.agents.known)

@@ -85,8 +85,8 @@ def shown(entries: list[Entry]) -> str:
     return "".join(texts.values())
 
 
-async def test_a_ten_step_run_is_rolled_back_to_step_4_five_times(make_engine: MakeEngine) -> None:
-    server, execution_id = await ended(make_engine)
+async def test_a_ten_step_run_is_rolled_back_to_step_4_five_times(share_engine: MakeEngine) -> None:
+    server, execution_id = await ended(share_engine)
     whole = await get(server, execution_id)
     assert (whole.execution.steps, whole.execution.usage.total_tokens) == (11, 90)
     fourth = await at_step(server, execution_id, 4)
@@ -109,7 +109,7 @@ async def test_a_ten_step_run_is_rolled_back_to_step_4_five_times(make_engine: M
     assert len(numbers) == len(set(numbers)) == 6 + 5 * 4
 
 
-async def test_a_later_turn_sees_nothing_of_superseded_work(make_engine: MakeEngine) -> None:
+async def test_a_later_turn_sees_nothing_of_superseded_work(share_engine: MakeEngine) -> None:
     finals = iter(["first end", "second end", "next"])
 
     def play(request: Any) -> Any:
@@ -118,7 +118,7 @@ async def test_a_later_turn_sees_nothing_of_superseded_work(make_engine: MakeEng
             return [call(1, "look")]
         return [next(finals)] if count else ["?"]
 
-    server, execution_id = await ended(make_engine, FakeModel(play))
+    server, execution_id = await ended(share_engine, FakeModel(play))
     await resume(server, execution_id, await at_step(server, execution_id, 2))
     conversation = (await get(server, execution_id)).execution.conversation_id
     await server.run("and now?", conversation_id=conversation)
@@ -161,9 +161,9 @@ async def until_pause_is_requested(server: EngineHarness, execution_id: str) -> 
 
 
 async def test_a_pause_now_closes_the_model_request_and_its_step_is_run_again(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
-    server, execution_id = await paused_now(make_engine)
+    server, execution_id = await paused_now(share_engine)
     row = (await get(server, execution_id)).execution
     assert (row.status, server.model.open, row.steps) == (Status.PAUSED, 0, 2)
     assert row.usage.total_tokens == 15
@@ -187,11 +187,11 @@ async def test_a_pause_now_closes_the_model_request_and_its_step_is_run_again(
 
 
 async def test_a_pause_that_meets_the_last_step_is_refused_once_it_has_ended(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
     gate = asyncio.Event()
     model = waiting(gate, at=1)
-    server = await make_engine(model, spec(tool("look")), FakeTools(look=lambda _: "x"))
+    server = await share_engine(model, spec(tool("look")), FakeTools(look=lambda _: "x"))
     execution_id = await server.start()
     await asyncio.wait_for(model.spoke.wait(), BOUND)
     pausing = asyncio.ensure_future(server.executions.pause(server.caller, execution_id))
@@ -202,12 +202,12 @@ async def test_a_pause_that_meets_the_last_step_is_refused_once_it_has_ended(
 
 
 async def test_a_pause_between_an_answer_and_its_calls_goes_on_with_the_calls(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
     gate = asyncio.Event()
     model = FakeModel(by_turn(["Hm", gate, call(1, "look")], ["Done."]))
     tools = FakeTools(look=lambda _: "x")
-    server = await make_engine(model, spec(tool("look", Effect.DESTRUCTIVE)), tools)
+    server = await share_engine(model, spec(tool("look", Effect.DESTRUCTIVE)), tools)
     execution_id = await server.start()
     await asyncio.wait_for(model.spoke.wait(), BOUND)
     pausing = asyncio.ensure_future(server.executions.pause(server.caller, execution_id))
@@ -220,10 +220,12 @@ async def test_a_pause_between_an_answer_and_its_calls_goes_on_with_the_calls(
     assert len(model.requests) == 2
 
 
-async def test_what_is_queued_is_paused_at_once_and_keeps_its_turn(make_engine: MakeEngine) -> None:
+async def test_what_is_queued_is_paused_at_once_and_keeps_its_turn(
+    share_engine: MakeEngine,
+) -> None:
     gate = asyncio.Event()
     model = FakeModel(lambda r: [f"{len(r.messages)}", gate])
-    server = await make_engine(model)
+    server = await share_engine(model)
     first = await server.start("one")
     await asyncio.wait_for(model.spoke.wait(), BOUND)
     conversation = (await get(server, first)).execution.conversation_id
@@ -241,11 +243,11 @@ async def test_what_is_queued_is_paused_at_once_and_keeps_its_turn(make_engine: 
 
 
 async def test_what_waits_for_an_approval_is_paused_and_waits_again_after(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
     tools = FakeTools(pay=lambda _: "paid")
     model = FakeModel(by_turn([call(1, "pay")], ["Done."]))
-    server = await make_engine(model, spec(tool("pay", approval=True)), tools)
+    server = await share_engine(model, spec(tool("pay", approval=True)), tools)
     execution_id = await server.start()
     await server.rest(execution_id)
     assert (await server.executions.pause(server.caller, execution_id)).execution.status == "paused"
@@ -261,10 +263,10 @@ async def test_what_waits_for_an_approval_is_paused_and_waits_again_after(
     assert tools.calls == {call(1, "pay").id: 1}
 
 
-async def test_a_roll_back_behind_a_decision_asks_again(make_engine: MakeEngine) -> None:
+async def test_a_roll_back_behind_a_decision_asks_again(share_engine: MakeEngine) -> None:
     tools = FakeTools(pay=lambda _: "paid")
     model = FakeModel(by_turn([call(1, "pay")], ["Done."]))
-    server = await make_engine(model, spec(tool("pay", approval=True)), tools)
+    server = await share_engine(model, spec(tool("pay", approval=True)), tools)
     execution_id = await server.start()
     await server.rest(execution_id)
     approvals = server.core.services.approvals
@@ -280,7 +282,7 @@ async def test_a_roll_back_behind_a_decision_asks_again(make_engine: MakeEngine)
 
 
 async def test_a_call_that_a_cancel_cut_off_needs_a_decision_before_it_runs_again(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
     reached = asyncio.Event()
 
@@ -290,7 +292,7 @@ async def test_a_call_that_a_cancel_cut_off_needs_a_decision_before_it_runs_agai
         return "never"
 
     model = FakeModel(by_turn([call(1, "pay")], ["Done."]))
-    server = await make_engine(model, spec(tool("pay", Effect.DESTRUCTIVE)), FakeTools(pay=pay))
+    server = await share_engine(model, spec(tool("pay", Effect.DESTRUCTIVE)), FakeTools(pay=pay))
     execution_id = await server.start()
     await asyncio.wait_for(reached.wait(), BOUND)
     await server.executions.cancel(server.caller, execution_id)
@@ -306,12 +308,12 @@ async def test_a_call_that_a_cancel_cut_off_needs_a_decision_before_it_runs_agai
 
 
 async def test_a_failed_execution_goes_on_from_its_newest_checkpoint(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
     replies: Iterator[Reply] = iter(
         [["Look", call(1, "look")], ["half", ModelRejected("no")], ["Whole."]]
     )
-    server, execution_id = await ended(make_engine, FakeModel(lambda _: next(replies)))
+    server, execution_id = await ended(share_engine, FakeModel(lambda _: next(replies)))
     failed = (await get(server, execution_id)).execution
     assert (failed.status, failed.output) == (Status.FAILED, "half")
     end = (await resume(server, execution_id)).execution
@@ -323,10 +325,10 @@ async def test_a_failed_execution_goes_on_from_its_newest_checkpoint(
 
 
 async def test_a_run_that_a_limit_ended_may_be_rolled_back_but_not_beyond_its_budget(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
     agent = spec(tool("look"), limits=Limits(max_steps=6))
-    server = await make_engine(ten_steps(), agent, FakeTools(look=lambda _: "x"))
+    server = await share_engine(ten_steps(), agent, FakeTools(look=lambda _: "x"))
     execution_id = await server.start(budget=Budget(max_tokens=60))
     failed = (await server.rest(execution_id)).execution
     assert failed.error is not None
@@ -337,8 +339,8 @@ async def test_a_run_that_a_limit_ended_may_be_rolled_back_but_not_beyond_its_bu
     assert view.execution.charged_tokens == 45, "the next request has no room"
 
 
-async def test_what_cannot_be_resumed_is_refused(make_engine: MakeEngine) -> None:
-    server, execution_id = await ended(make_engine)
+async def test_what_cannot_be_resumed_is_refused(share_engine: MakeEngine) -> None:
+    server, execution_id = await ended(share_engine)
     with pytest.raises(Conflict, match="name a checkpoint"):
         await server.executions.resume(server.caller, execution_id)
     with pytest.raises(CheckpointNotFound):
@@ -351,8 +353,8 @@ async def test_what_cannot_be_resumed_is_refused(make_engine: MakeEngine) -> Non
         await server.executions.pause(server.caller, execution_id)
 
 
-async def test_a_roll_back_does_not_cut_into_a_live_turn(make_engine: MakeEngine) -> None:
-    server, execution_id = await ended(make_engine)
+async def test_a_roll_back_does_not_cut_into_a_live_turn(share_engine: MakeEngine) -> None:
+    server, execution_id = await ended(share_engine)
     fourth = await at_step(server, execution_id, 4)
     conversation = (await get(server, execution_id)).execution.conversation_id
     gate = asyncio.Event()
@@ -366,8 +368,8 @@ async def test_a_roll_back_does_not_cut_into_a_live_turn(make_engine: MakeEngine
     assert (await resume(server, execution_id, fourth)).execution.output == "All well."
 
 
-async def test_a_roll_back_to_the_last_answer_ends_with_it(make_engine: MakeEngine) -> None:
-    server, execution_id = await ended(make_engine)
+async def test_a_roll_back_to_the_last_answer_ends_with_it(share_engine: MakeEngine) -> None:
+    server, execution_id = await ended(share_engine)
     count = len(server.model.requests)
     view = await resume(server, execution_id, await at_step(server, execution_id, 11))
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "All well.")

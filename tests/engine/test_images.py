@@ -73,7 +73,7 @@ async def test_the_result_the_log_and_the_store_have_it(
 
 @pytest.mark.parametrize("together", [False, True], ids=["one by one", "at once"])
 async def test_an_execution_keeps_no_more_than_its_share(
-    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, *, together: bool
+    share_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, *, together: bool
 ) -> None:
     size = len(png(1))
     monkeypatch.setattr(call_images, "MOST_BYTES_OF_EXECUTION", 2 * size)
@@ -84,22 +84,22 @@ async def test_an_execution_keeps_no_more_than_its_share(
 
     tools = Drawing(lambda arguments: png(arguments["n"]))
     model = drawing(1, 2, 3) if together else FakeModel(draws)
-    server = await make_engine(model, AGENT, tools)
+    server = await share_engine(model, AGENT, tools)
     execution = (await server.run()).execution
     assert len(await images_of(server, execution.id)) == 2
 
 
-async def test_one_as_large_as_may_be_is_kept(make_engine: MakeEngine) -> None:
+async def test_one_as_large_as_may_be_is_kept(share_engine: MakeEngine) -> None:
     large = png(1) + bytes(MOST_BYTES - len(png(1)))
-    server = await make_engine(drawing(1), AGENT, Drawing(lambda _: large))
+    server = await share_engine(drawing(1), AGENT, Drawing(lambda _: large))
     execution = (await server.run()).execution
     (image,) = await images_of(server, execution.id)
     found = await server.core.services.images.get(server.caller, execution.id, image.id)
     assert found.data == large
 
 
-async def test_bytes_are_read_by_their_ids(make_engine: MakeEngine) -> None:
-    server = await drawer(make_engine, 1, 2)
+async def test_bytes_are_read_by_their_ids(share_engine: MakeEngine) -> None:
+    server = await drawer(share_engine, 1, 2)
     execution = (await server.run()).execution
     first, other = await images_of(server, execution.id)
     some, workspace = server.core.store.images.some, server.caller.workspace_id

@@ -19,8 +19,8 @@ from tests.support.waiting import BOUND
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_run_of_one_model_call_completes_with_its_usage(make_engine: MakeEngine) -> None:
-    server = await make_engine(FakeModel(by_turn(["Hel", "lo"])))
+async def test_a_run_of_one_model_call_completes_with_its_usage(share_engine: MakeEngine) -> None:
+    server = await share_engine(FakeModel(by_turn(["Hel", "lo"])))
     execution = (await server.run()).execution
     assert (execution.status, execution.output, execution.steps) == (Status.COMPLETED, "Hello", 1)
     assert (execution.usage.input_tokens, execution.usage.cache_read_tokens) == (10, 3)
@@ -38,8 +38,8 @@ async def test_a_run_of_one_model_call_completes_with_its_usage(make_engine: Mak
     ]
 
 
-async def test_thinking_is_logged_as_a_part_of_its_own(make_engine: MakeEngine) -> None:
-    server = await make_engine(ThinkingModel())
+async def test_thinking_is_logged_as_a_part_of_its_own(share_engine: MakeEngine) -> None:
+    server = await share_engine(ThinkingModel())
     view = await server.run()
     events = [e.event for e in await server.log(view.execution.id)][2:4]
     assert [(e.kind, getattr(e, "part", None)) for e in events] == [
@@ -49,7 +49,7 @@ async def test_thinking_is_logged_as_a_part_of_its_own(make_engine: MakeEngine) 
 
 
 async def test_tool_results_go_to_the_model_and_parallel_calls_run_in_parallel(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
     meeting = asyncio.Barrier(2)
 
@@ -60,7 +60,7 @@ async def test_tool_results_go_to_the_model_and_parallel_calls_run_in_parallel(
     model = FakeModel(
         by_turn(["Let me see. ", call(1, "meet", n=1), call(2, "meet", n=2)], ["Done"])
     )
-    server = await make_engine(model, spec(tool("meet")), FakeTools(meet=meet))
+    server = await share_engine(model, spec(tool("meet")), FakeTools(meet=meet))
     view = await server.run()
     assert (view.execution.output, view.execution.steps) == ("Done", 4)
     assert view.execution.usage.total_tokens == 30
@@ -71,10 +71,10 @@ async def test_tool_results_go_to_the_model_and_parallel_calls_run_in_parallel(
 
 
 async def test_the_tool_choice_holds_for_the_first_step_of_a_turn_only(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
     model = FakeModel(by_turn([call(1, "look")], ["Done"]))
-    server = await make_engine(
+    server = await share_engine(
         model, spec(tool("look"), tool_choice="look"), FakeTools(look=lambda _: 1)
     )
     await server.run()
@@ -90,14 +90,14 @@ async def test_the_tool_choice_holds_for_the_first_step_of_a_turn_only(
     ],
 )
 async def test_a_tools_error_goes_back_to_the_model(
-    make_engine: MakeEngine, wanted: Any, complaint: str
+    share_engine: MakeEngine, wanted: Any, complaint: str
 ) -> None:
     def crash(_: dict[str, Any]) -> None:
         raise ZeroDivisionError
 
     tools = FakeTools(fails=lambda _: ToolFailed("no such order"), crashes=crash)
     model = FakeModel(by_turn([wanted], ["Sorry"]))
-    server = await make_engine(model, spec(tool("fails"), tool("crashes")), tools)
+    server = await share_engine(model, spec(tool("fails"), tool("crashes")), tools)
     assert (await server.run()).execution.status is Status.COMPLETED
     answer = model.requests[1].messages[-1]
     assert isinstance(answer, ToolMessage)
@@ -105,11 +105,11 @@ async def test_a_tools_error_goes_back_to_the_model(
 
 
 async def test_a_tool_that_needs_approval_suspends_and_leaves_nothing_in_memory(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
     model = FakeModel(by_turn([call(1, "look"), call(2, "refund", amount=5)], ["Done"]))
     tools = FakeTools(look=lambda _: "seen", refund=lambda _: "refunded")
-    server = await make_engine(model, spec(tool("look"), tool("refund", approval=True)), tools)
+    server = await share_engine(model, spec(tool("look"), tool("refund", approval=True)), tools)
     view = await server.run()
     assert view.execution.status is Status.SUSPENDED
     assert [(a.name, a.kind, a.parameters) for a in view.approvals] == [
@@ -122,10 +122,10 @@ async def test_a_tool_that_needs_approval_suspends_and_leaves_nothing_in_memory(
 
 
 async def test_cancel_closes_the_model_call_and_keeps_and_charges_what_it_wrote(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
     model = FakeModel(by_turn(["Once upon ", asyncio.Event()]))
-    server = await make_engine(model)
+    server = await share_engine(model)
     execution_id = await server.start()
     await asyncio.wait_for(model.spoke.wait(), BOUND)
     view = await server.executions.cancel(server.caller, execution_id)
@@ -137,14 +137,14 @@ async def test_cancel_closes_the_model_call_and_keeps_and_charges_what_it_wrote(
         await server.executions.cancel(server.caller, execution_id)
 
 
-async def test_cancel_stops_a_running_tool(make_engine: MakeEngine) -> None:
+async def test_cancel_stops_a_running_tool(share_engine: MakeEngine) -> None:
     started = asyncio.Event()
 
     async def slow(_: dict[str, Any]) -> None:
         started.set()
         await asyncio.Event().wait()
 
-    server = await make_engine(
+    server = await share_engine(
         FakeModel(by_turn([call(1, "slow")])), spec(tool("slow")), FakeTools(slow=slow)
     )
     execution_id = await server.start()
@@ -155,7 +155,7 @@ async def test_cancel_stops_a_running_tool(make_engine: MakeEngine) -> None:
 
 
 async def test_a_cancelled_turn_leaves_a_history_that_models_accept(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
     started = asyncio.Event()
 
@@ -164,7 +164,7 @@ async def test_a_cancelled_turn_leaves_a_history_that_models_accept(
         await asyncio.Event().wait()
 
     model = FakeModel(lambda r: ["Hi"] if len(r.messages) > 1 else [call(1, "slow")])
-    server = await make_engine(model, spec(tool("slow")), FakeTools(slow=slow))
+    server = await share_engine(model, spec(tool("slow")), FakeTools(slow=slow))
     execution_id = await server.start("first")
     await asyncio.wait_for(started.wait(), BOUND)
     view = await server.executions.cancel(server.caller, execution_id)

@@ -90,8 +90,8 @@ async def test_an_answer_that_passes_a_bound_is_closed_kept_and_charged(
     assert step.finish_reason == "error"
 
 
-async def test_an_answer_within_its_bounds_is_heard_to_its_end(make_engine: MakeEngine) -> None:
-    server = await make_engine(Chatter(TextPiece, 90), spec(limits=Limits(max_tokens=1000)))
+async def test_an_answer_within_its_bounds_is_heard_to_its_end(share_engine: MakeEngine) -> None:
+    server = await share_engine(Chatter(TextPiece, 90), spec(limits=Limits(max_tokens=1000)))
     execution = (await server.run(budget=Budget(max_tokens=950, max_credits=0.95))).execution
     assert (execution.status, execution.output) == (Status.COMPLETED, PIECE * 90)
     assert not execution.usage.estimated
@@ -104,12 +104,12 @@ async def test_output_that_costs_nothing_is_bound_by_no_credits(make_engine: Mak
     assert execution.status is Status.COMPLETED
 
 
-async def test_an_answer_without_bounds_is_not_measured(make_engine: MakeEngine) -> None:
-    server = await make_engine(FakeModel(by_turn([PIECE] * 1000)))
+async def test_an_answer_without_bounds_is_not_measured(share_engine: MakeEngine) -> None:
+    server = await share_engine(FakeModel(by_turn([PIECE] * 1000)))
     assert (await server.run()).execution.status is Status.COMPLETED
 
 
-async def test_the_calls_of_an_answer_count_with_its_text(make_engine: MakeEngine) -> None:
+async def test_the_calls_of_an_answer_count_with_its_text(share_engine: MakeEngine) -> None:
     class Both(Chatter):
         async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
             yield TextPiece("a" * 400)
@@ -117,7 +117,7 @@ async def test_the_calls_of_an_answer_count_with_its_text(make_engine: MakeEngin
                 yield event
 
     model = Both(call_piece, 100_000)
-    server = await make_engine(model, spec(limits=Limits(max_tokens=1000)))
+    server = await share_engine(model, spec(limits=Limits(max_tokens=1000)))
     execution = (await server.run()).execution
     assert execution.error is not None
     assert execution.error.code == "limit_exceeded"
@@ -126,7 +126,7 @@ async def test_the_calls_of_an_answer_count_with_its_text(make_engine: MakeEngin
     assert execution.usage.output_tokens == 100 + 910
 
 
-async def test_a_request_that_is_tried_again_begins_to_count_anew(make_engine: MakeEngine) -> None:
+async def test_a_request_that_is_tried_again_begins_to_count_anew(share_engine: MakeEngine) -> None:
     class Breaks(Chatter):
         async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
             breaks, self.said = not self.said, 0
@@ -135,7 +135,7 @@ async def test_a_request_that_is_tried_again_begins_to_count_anew(make_engine: M
                 if breaks and self.said == 80:
                     raise ModelUnavailable("broken off")
 
-    server = await make_engine(Breaks(call_piece, 90), spec(limits=Limits(max_tokens=1000)))
+    server = await share_engine(Breaks(call_piece, 90), spec(limits=Limits(max_tokens=1000)))
     slept = asyncio.ensure_future(server.clock.sleeper())
     execution_id = await server.start()
     await asyncio.wait_for(slept, BOUND)
@@ -146,14 +146,14 @@ async def test_a_request_that_is_tried_again_begins_to_count_anew(make_engine: M
 
 
 async def test_a_cancel_between_two_requests_charges_nothing_for_the_failed_one(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
     class Breaks(Chatter):
         async def stream(self, _: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
             yield CallPiece(4000)
             raise ModelUnavailable("broken off")
 
-    server = await make_engine(Breaks(call_piece, 1))
+    server = await share_engine(Breaks(call_piece, 1))
     slept = asyncio.ensure_future(server.clock.sleeper())
     execution_id = await server.start()
     await asyncio.wait_for(slept, BOUND)
@@ -163,7 +163,7 @@ async def test_a_cancel_between_two_requests_charges_nothing_for_the_failed_one(
 
 
 async def test_a_cancelled_request_is_charged_for_the_calls_that_it_got(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
     begun = asyncio.Event()
 
@@ -173,7 +173,7 @@ async def test_a_cancelled_request_is_charged_for_the_calls_that_it_got(
             begun.set()
             await asyncio.Event().wait()
 
-    server = await make_engine(Hangs(call_piece, 1))
+    server = await share_engine(Hangs(call_piece, 1))
     started = await server.start()
     async with asyncio.timeout(BOUND):
         await begun.wait()

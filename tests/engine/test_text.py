@@ -25,10 +25,12 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_what_a_model_and_a_tool_say_is_kept_with_a_mark_in_its_place(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
     model = FakeModel(by_turn(["a\0", call(1, "look", **{"k\0": ["v\0"]})], ["b\0b"]))
-    server = await make_engine(model, spec(tool("look")), FakeTools(look=lambda _: {"r\0": ["\0"]}))
+    server = await share_engine(
+        model, spec(tool("look")), FakeTools(look=lambda _: {"r\0": ["\0"]})
+    )
     view = await server.run()
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "b\ufffdb")
     (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
@@ -39,18 +41,18 @@ async def test_what_a_model_and_a_tool_say_is_kept_with_a_mark_in_its_place(
     assert all("\\x00" not in repr(entry) for entry in await server.log(view.execution.id))
 
 
-async def test_a_tools_error_is_kept_with_a_mark_in_its_place(make_engine: MakeEngine) -> None:
+async def test_a_tools_error_is_kept_with_a_mark_in_its_place(share_engine: MakeEngine) -> None:
     model = FakeModel(by_turn([call(1, "look")], ["Done"]))
     tools = FakeTools(look=lambda _: ToolFailed("no\0 way"))
-    server = await make_engine(model, spec(tool("look")), tools)
+    server = await share_engine(model, spec(tool("look")), tools)
     view = await server.run()
     assert view.execution.output == "Done"
     (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
     assert "no\ufffd way" in step.result
 
 
-async def test_a_models_error_fails_the_execution(make_engine: MakeEngine) -> None:
-    server = await make_engine(FakeModel(lambda _: [ModelRejected("not\0 now")]))
+async def test_a_models_error_fails_the_execution(share_engine: MakeEngine) -> None:
+    server = await share_engine(FakeModel(lambda _: [ModelRejected("not\0 now")]))
     view = await server.run()
     assert view.execution.status is Status.FAILED
     assert view.execution.error is not None
@@ -69,9 +71,9 @@ class Stranger:
 
 
 async def test_a_models_name_and_reason_are_kept_with_a_mark_in_their_place(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
-    server = await make_engine(Stranger())
+    server = await share_engine(Stranger())
     view = await server.run()
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Hello")
     assert view.execution.final_model == "model\ufffd"
@@ -93,9 +95,9 @@ HALVES = pytest.mark.parametrize(
 
 @HALVES
 async def test_halves_of_a_character_are_joined_in_output_and_log(
-    make_engine: MakeEngine, pieces: list[str], whole: str
+    share_engine: MakeEngine, pieces: list[str], whole: str
 ) -> None:
-    server = await make_engine(FakeModel(lambda _: pieces))
+    server = await share_engine(FakeModel(lambda _: pieces))
     view = await server.run()
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, whole)
     log = [entry.event for entry in await server.log(view.execution.id)]
@@ -104,10 +106,10 @@ async def test_halves_of_a_character_are_joined_in_output_and_log(
 
 
 async def test_half_a_character_in_a_call_and_its_result_is_replaced(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
     model = FakeModel(by_turn([call(1, "look", **{"k\ud83d": ["v\udce9", "\ud83d\ude00"]})], ["b"]))
-    server = await make_engine(
+    server = await share_engine(
         model, spec(tool("look")), FakeTools(look=lambda _: {"r\ud83d": ["\udce9"]})
     )
     view = await server.run()
@@ -119,10 +121,10 @@ async def test_half_a_character_in_a_call_and_its_result_is_replaced(
 
 @pytest.mark.parametrize("said", ["caf\udce9.txt", "\ud83d", "no\0"])
 async def test_a_tools_error_that_cannot_be_stored_is_shown_to_the_model(
-    make_engine: MakeEngine, said: str
+    share_engine: MakeEngine, said: str
 ) -> None:
     model = FakeModel(by_turn([call(1, "look")], ["Done"]))
-    server = await make_engine(
+    server = await share_engine(
         model, spec(tool("look")), FakeTools(look=lambda _: ToolFailed(said))
     )
     view = await server.run()
@@ -131,10 +133,10 @@ async def test_a_tools_error_that_cannot_be_stored_is_shown_to_the_model(
 
 @pytest.mark.parametrize("said", ["y" * 5_000_000, "é\ud83d" * 40_000, "x" * 65_534 + "😀"])
 async def test_a_long_error_of_a_tool_is_cut_with_a_mark_at_its_end(
-    make_engine: MakeEngine, said: str
+    share_engine: MakeEngine, said: str
 ) -> None:
     model = FakeModel(by_turn([call(1, "look")], ["Done"]))
-    server = await make_engine(
+    server = await share_engine(
         model, spec(tool("look")), FakeTools(look=lambda _: ToolFailed(said))
     )
     view = await server.run()
@@ -146,10 +148,10 @@ async def test_a_long_error_of_a_tool_is_cut_with_a_mark_at_its_end(
     assert step.result[:6_000] == storable(said)[:6_000]
 
 
-async def test_an_error_of_a_tool_that_fits_is_kept_whole(make_engine: MakeEngine) -> None:
+async def test_an_error_of_a_tool_that_fits_is_kept_whole(share_engine: MakeEngine) -> None:
     said = "é" * 32_768
     model = FakeModel(by_turn([call(1, "look")], ["Done"]))
-    server = await make_engine(
+    server = await share_engine(
         model, spec(tool("look")), FakeTools(look=lambda _: ToolFailed(said))
     )
     view = await server.run()
@@ -166,13 +168,13 @@ async def test_an_error_of_a_tool_that_fits_is_kept_whole(make_engine: MakeEngin
     ],
 )
 async def test_arguments_that_would_be_rounded_are_shown_to_the_model(
-    make_engine: MakeEngine, written: str, said: str
+    share_engine: MakeEngine, written: str, said: str
 ) -> None:
     parameters, invalid = read_arguments(written)
     wanted = replace(call(1, "look", **parameters), invalid=invalid)
     model = FakeModel(by_turn([wanted], ["Done"]))
     tools = FakeTools(look=lambda _: "never")
-    server = await make_engine(model, spec(tool("look")), tools)
+    server = await share_engine(model, spec(tool("look")), tools)
     view = await server.run()
     (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
     assert step.is_error

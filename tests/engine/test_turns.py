@@ -27,11 +27,11 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_conversation_runs_one_turn_at_a_time_and_remembers(
-    make_engine: MakeEngine,
+    share_engine: MakeEngine,
 ) -> None:
     gate = asyncio.Event()
     model = FakeModel(lambda r: [f"{len(r.messages)}", gate])
-    server = await make_engine(model)
+    server = await share_engine(model)
     first = await server.start("one", session={"userName": "Sarah"})
     await asyncio.wait_for(model.spoke.wait(), BOUND)
     conversation = (await server.executions.get(server.caller, first)).execution.conversation_id
@@ -45,9 +45,9 @@ async def test_a_conversation_runs_one_turn_at_a_time_and_remembers(
     assert all("userName: Sarah" in request.instructions for request in model.requests)
 
 
-async def test_interrupt_cancels_what_is_live_and_runs_next(make_engine: MakeEngine) -> None:
+async def test_interrupt_cancels_what_is_live_and_runs_next(share_engine: MakeEngine) -> None:
     model = FakeModel(lambda r: ["waiting", asyncio.Event()] if len(r.messages) == 1 else ["now"])
-    server = await make_engine(model)
+    server = await share_engine(model)
     first = await server.start("one")
     await asyncio.wait_for(model.spoke.wait(), BOUND)
     conversation = (await server.executions.get(server.caller, first)).execution.conversation_id
@@ -121,9 +121,9 @@ async def test_interrupt_needs_nothing_but_the_commit_that_makes_its_turn(
         assert (await server.run("two", **turn)).execution.output == "now"
 
 
-async def test_interrupt_lets_nothing_begin_that_it_ends(make_engine: MakeEngine) -> None:
+async def test_interrupt_lets_nothing_begin_that_it_ends(share_engine: MakeEngine) -> None:
     model = FakeModel(by_turn(["Hm", call(1, "pay")], ["Done."]))
-    server = await make_engine(model, spec(tool("pay", approval=True)))
+    server = await share_engine(model, spec(tool("pay", approval=True)))
     first = await server.start("one")
     view = await server.rest(first)
     conversation = view.execution.conversation_id
