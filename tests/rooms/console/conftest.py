@@ -29,9 +29,9 @@ async def server(tmp_path: Path, tools: CountingToolServer) -> AsyncIterator[Ser
         yield serving
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def one_chromium(anyio_backend: Any) -> AsyncIterator[None]:
-    """The same Chromium for all tests of a module; each has windows and cookies of its own."""
-    del anyio_backend  # its event loop is the module's too
+    """The same Chromium for all tests of the console; each has windows and cookies of its own."""
+    del anyio_backend  # its event loop is that of all
     async with kept_chromium():
         yield

@@ -13,7 +13,7 @@ from tests.support.processes import ServerProcess
 from tests.support.python_process import as_fork
 from tests.support.waiting import BOUND
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_chromium")]
 expect.set_options(timeout=BOUND * 1000)
 
 AGENTS = """

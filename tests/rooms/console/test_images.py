@@ -60,6 +60,7 @@ async def test_a_step_shows_its_image_to_who_may_read_it(make_api: MakeApi) -> N
 
 
 @needs_chromium
+@pytest.mark.usefixtures("one_chromium")
 async def test_a_screenshot_is_seen_on_the_page_of_its_execution(
     tmp_path: Path, database: Database
 ) -> None:
