@@ -215,6 +215,10 @@ async def test_lists_page_themselves_and_errors_have_a_class_a_code_and_a_reques
     async with Client(key="sk_wrong") as stranger:
         with pytest.raises(Unauthorized):
             await stranger.list()
+    monkeypatch.delenv("OUTLAST_API_KEY")
+    async with Client() as keyless:
+        with pytest.raises(Unauthorized, match="set OUTLAST_API_KEY"):
+            await keyless.list()
 
 
 @pytest.mark.anyio

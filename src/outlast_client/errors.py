@@ -82,6 +82,9 @@ class Overloaded(Refused):
     """The server does not take the request now."""
 
 
+_NO_KEY: Final = 401
+_GIVE_KEY: Final = "This client has no API key: pass key=…, or set OUTLAST_API_KEY."
+
 _KINDS: Final[dict[int, type[Refused]]] = {
     400: Invalid,
     401: Unauthorized,
@@ -97,13 +100,17 @@ _KINDS: Final[dict[int, type[Refused]]] = {
 }
 
 
-def refusal(status: int, body: dict[str, Any] | None, headers: Any) -> Refused:
-    """Return the error of a response."""
+def refusal(
+    status: int, body: dict[str, Any] | None, headers: Any, *, has_key: bool = True
+) -> Refused:
+    """Return the error of a response; without a key, that of a missing one says how to give it."""
     error = (body or {}).get("error")
     error = error if isinstance(error, dict) else {"message": error}
+    message = str(error.get("message") or f"The server answered {status}.")
+    is_keyless = status == _NO_KEY and not has_key
     return _KINDS.get(status, Refused)(
         status,
-        str(error.get("message") or f"The server answered {status}."),
+        _GIVE_KEY if is_keyless else message,
         str(error.get("code") or "unknown"),
         error.get("requestId") or headers.get("x-request-id"),
         param=error.get("param"),

@@ -137,7 +137,7 @@ class Connection:
             return {}
         content = json_of(answer.content)
         if not answer.is_success:
-            raise refusal(answer.status_code, content, answer.headers)
+            raise self._refusal(answer, content)
         if content is None:
             raise Refused(answer.status_code, f"{self.url} did not answer JSON.", "not_json")
         return content
@@ -159,7 +159,7 @@ class Connection:
                 if answer.status_code in _PASSING:
                     raise Unreachable(f"{self.url} is not ready ({answer.status_code}).")
                 if not answer.is_success:
-                    raise refusal(answer.status_code, json_of(answer.read()), answer.headers)
+                    raise self._refusal(answer, json_of(answer.read()))
                 parser = FrameParser()
                 for chunk in answer.iter_bytes():
                     yield from parser.feed(chunk)
@@ -172,7 +172,7 @@ class Connection:
         try:
             with self._http.stream("GET", path, timeout=timeout) as answer:
                 if not answer.is_success:
-                    raise refusal(answer.status_code, json_of(answer.read()), answer.headers)
+                    raise self._refusal(answer, json_of(answer.read()))
                 rest = b""
                 for chunk in answer.iter_bytes():
                     *lines, rest = (rest + chunk).split(b"\n")
@@ -189,8 +189,12 @@ class Connection:
             raise self._unreachable(error) from error
         self.last = RawResponse(answer.status_code, answer.headers, answer.content)
         if not answer.is_success:
-            raise refusal(answer.status_code, json_of(answer.content), answer.headers)
+            raise self._refusal(answer, json_of(answer.content))
         return bytes(answer.content)
+
+    def _refusal(self, answer: "httpx2.Response", content: dict[str, Any] | None) -> Refused:
+        has_key = "authorization" in self._http.headers
+        return refusal(answer.status_code, content, answer.headers, has_key=has_key)
 
     def _unreachable(self, error: Exception) -> Unreachable:
         """Return what is raised for a lost connection; a mistake in the code is raised as it is."""
