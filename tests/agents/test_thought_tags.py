@@ -56,6 +56,13 @@ def test_text_without_tags_is_not_held_back() -> None:
     assert tags.over
 
 
+def test_an_answer_of_blanks_is_not_held_back_as_a_whole() -> None:
+    tags = ThoughtTags()
+    shown = [piece.text for _ in range(1_000) for piece in tags.feed("\n")]
+    assert "".join(shown) == "\n" * 1_000
+    assert len(shown) > 900
+
+
 @pytest.mark.anyio
 async def test_thinking_in_tags_is_thinking_too(
     provider: FakeProvider, endpoint: OpenAIEndpoint

@@ -15,6 +15,8 @@ TextOrThinking: TypeAlias = TextPiece | ThinkingPiece
 
 _OPEN: Final = "<think>"
 _CLOSE: Final = "</think>"
+_MOST_BLANKS: Final = 64
+"""Before the opening tag: an answer of blanks alone is text, and is not held back as a whole."""
 
 
 @dataclass(slots=True)
@@ -59,7 +61,7 @@ class ThoughtTags:
         if written.startswith(_OPEN):
             self._place = "inside"
             self._held = written.removeprefix(_OPEN)
-        elif not _OPEN.startswith(written):
+        elif not _OPEN.startswith(written) or len(self._held) - len(written) > _MOST_BLANKS:
             self._place = "text"
 
     def _inside(self) -> tuple[TextOrThinking, ...]:
