@@ -18,6 +18,7 @@ from tests.support.databases import SQLITE
 pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
 
 SCOPED = [page for page in PAGES if page.scopes]
+READ = [page for page in PAGES if page.method == "GET"]
 FORMS = [page for page in PAGES if page.method == "POST"]
 
 
@@ -80,6 +81,22 @@ async def test_a_piece_without_a_session_leads_its_page_to_sign_in_and_back(
 async def test_the_console_s_address_may_end_with_a_slash(api: Api) -> None:
     answer = await Reader(api).get("/console/")
     assert (answer.status_code, answer.headers["location"]) == (303, "/console")
+
+
+async def test_head_is_answered_as_get_without_the_body(api: Api) -> None:
+    for client in ((await signed_in(api)).client, Reader(api).client):
+        for path in map(path_of, READ):
+            got, head = await client.get(path), await client.head(path)
+            assert (head.status_code, head.content) == (got.status_code, b""), path
+            for name in ("content-type", "location"):
+                assert head.headers.get(name) == got.headers.get(name), path
+
+
+async def test_head_of_a_live_page_s_stream_begins_no_stream(api: Api) -> None:
+    reader, run = await signed_in(api), await api.started(input="Go")
+    head = await reader.client.head(f"/console/executions/{run}/live")
+    assert head.headers["content-type"].startswith("text/event-stream")
+    assert (head.status_code, head.content) == (200, b"")
 
 
 @pytest.mark.parametrize("endpoint", SCOPED, ids=spelled)
