@@ -97,3 +97,16 @@ async def test_a_reason_has_a_bound_whichever_room_brings_it(make_engine: MakeEn
         await decide(server.caller, *which, Decision(approved=False, reason=longest + "é"))
     decided = await decide(server.caller, *which, Decision(approved=False, reason=longest))
     assert decided.reason == longest
+
+
+async def test_another_reason_for_the_same_decision_contradicts_nothing(
+    share_engine: MakeEngine,
+) -> None:
+    model = FakeModel(by_turn([call(1, "pay")], ["Done"]))
+    server = await share_engine(model, spec(tool("pay", approval=True)), FakeTools())
+    execution_id = await decided(server, Decision(approved=False, reason="No money."))
+    of = server.caller, execution_id, call(1, "pay").id
+    again = Decision(approved=False, reason="No time.")
+    decided_first = await server.core.services.approvals.decide(*of, again)
+    assert decided_first.reason == "No money."
+    assert "No money." in read(server)
