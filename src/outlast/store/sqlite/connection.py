@@ -9,12 +9,11 @@ from outlast.store.driver import (
     Guarded,
     Query,
     Row,
-    Statement,
     Together,
     Transaction,
     TransactionResult,
 )
-from outlast.store.sqlite.texts import Texts
+from outlast.store.sqlite.texts import Compiled, Texts
 
 T = TypeVar("T")
 
@@ -22,9 +21,14 @@ BUSY_SECONDS: Final = 10
 """How long a statement waits if another process has the file locked."""
 
 
+_NONE: Final = dict[None, None]().get
+"""Returns what SQLite stores of None: the module looks for an adapter of it all the same, which
+costs several times as much as this one, for every such value; of a bool too."""
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Open a connection, with the file and its WAL open. Raises sqlite3.Error."""
-    sqlite3.register_adapter(type(None), _none)
+    sqlite3.register_adapter(type(None), _NONE)
     sqlite3.register_adapter(bool, int)
     connection = sqlite3.connect(
         path,
@@ -45,13 +49,6 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _none(_: None) -> None:
-    """Return what SQLite stores of None: the module looks for an adapter of it all the same.
-
-    That search costs three times as much as this adapter, for every such value; of a bool too.
-    """
-
-
 def wait_at_most(connection: sqlite3.Connection, seconds: float) -> None:
     """Set how long statements wait if another process has the file locked."""
     connection.execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
@@ -62,43 +59,50 @@ def run(
 ) -> TransactionResult[T]:
     """Run a transaction inside the open one of the database."""
     cursor, of = connection.cursor(), texts.of
-    send, fetch = cursor.execute, cursor.fetchall
-
-    def execute(statement: Statement, parameters: dict[str, Any]) -> list[Row]:
-        text, constants, in_order, answers, then = of(statement)
-        values = in_order({**constants, **parameters} if constants else parameters)
-        send(text, values)
-        rows = fetch() if answers else []
-        if rows and then is not None:
-            execute(then, parameters)
-        return rows
-
-    def execute_all(batch: Batch) -> list[Row]:
-        many = (execute(batch.statement, one) for one in batch.parameters)
-        return [row for found in many for row in found]
-
     try:
         request = next(transaction)
         while True:
             if isinstance(request, Query):
-                rows = execute(*request)
+                rows = _execute(cursor, of(request[0]), request[1])
             elif isinstance(request, Together):
-                rows = [
-                    tuple(execute(*one)) if isinstance(one, Query) else tuple(execute_all(one))
-                    for one in request.queries
-                ]
+                rows = []
+                for one in request.queries:
+                    if isinstance(one, Query):
+                        found = _execute(cursor, of(one[0]), one[1])
+                    else:
+                        found = _execute_all(cursor, of(one.statement), one)
+                    rows.append(tuple(found))
             elif isinstance(request, Guarded):
-                rows = execute(*request.first)
+                rows = _execute(cursor, of(request.first[0]), request.first[1])
                 if rows:
-                    execute(*request.second(rows[0]))
+                    statement, parameters = request.second(rows[0])
+                    _execute(cursor, of(statement), parameters)
             else:
-                rows = execute_all(request)
+                rows = _execute_all(cursor, of(request.statement), request)
             request = transaction.send(rows)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     finally:
         transaction.close()
         cursor.close()
+
+
+def _execute(cursor: sqlite3.Cursor, compiled: Compiled, parameters: dict[str, Any]) -> list[Row]:
+    text, constants, in_order, answers, then = compiled
+    cursor.execute(text, in_order({**constants, **parameters} if constants else parameters))
+    if not answers:
+        return []
+    rows = cursor.fetchall()
+    if rows and then is not None:
+        _execute(cursor, then, parameters)
+    return rows
+
+
+def _execute_all(cursor: sqlite3.Cursor, compiled: Compiled, batch: Batch) -> list[Row]:
+    rows: list[Row] = []
+    for one in batch.parameters:
+        rows += _execute(cursor, compiled, one)
+    return rows
 
 
 def undo(connection: sqlite3.Connection) -> None:

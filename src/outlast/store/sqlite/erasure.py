@@ -21,26 +21,26 @@ class Erasure:
     """When the WAL is to be emptied, and the attempts at it."""
 
     def __init__(self) -> None:
-        self._due: float | None = 0.0
+        self.due: float | None = 0.0
         """Time of the next attempt; None if nothing is left to erase."""
         self._delay = _FIRST_DELAY
 
     def request(self, now: float) -> None:
         """Schedule an attempt at once: content was deleted."""
-        self._due, self._delay = now, _FIRST_DELAY
+        self.due, self._delay = now, _FIRST_DELAY
 
     def seconds_left(self, now: float) -> float | None:
         """Return seconds until the next attempt; None if nothing is left to erase."""
-        return None if self._due is None else max(0.0, self._due - now)
+        return None if self.due is None else max(0.0, self.due - now)
 
     def attempt(self, connection: sqlite3.Connection, now: float, patience: float) -> None:
         """Empty the WAL if an attempt is due; `patience` is the connection's usual wait."""
-        if self._due is None or self._due > now:
+        if self.due is None or self.due > now:
             return
         if self._empty(connection, patience):
-            self._due = None
+            self.due = None
         else:
-            self._due = now + self._delay
+            self.due = now + self._delay
             self._delay = min(2 * self._delay, _LONGEST_DELAY)
 
     def _empty(self, connection: sqlite3.Connection, patience: float) -> bool:

@@ -4,17 +4,27 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from operator import itemgetter
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy.dialects import sqlite
 
 from outlast.store.driver import Statement
 
 InOrder: TypeAlias = Callable[[dict[str, Any]], Sequence[Any]]
-Compiled: TypeAlias = tuple[str, dict[str, Any], InOrder, bool, Statement | None]
-"""The text, its constant values, the order of its parameters, whether it returns rows, and what
-follows if it does."""
 _NAME: Final = re.compile(r":(\w+)")
+
+
+class Compiled(NamedTuple):
+    """A statement in SQLite's dialect."""
+
+    text: str
+    constants: dict[str, Any]
+    in_order: InOrder
+    """Puts its parameters in order."""
+    answers: bool
+    """Whether it returns rows."""
+    then: "Compiled | None"
+    """What follows if it does; it returns none."""
 
 
 class Texts:
@@ -29,7 +39,8 @@ class Texts:
         first, then = statement.apart or (statement, None)
         text, constants = first.compiled(self._dialect)
         in_order = _in_order(_NAME.findall(text))
-        return (_NAME.sub("?", text), constants, in_order, first.answers, then)
+        following = None if then is None else self._compiled(then)
+        return Compiled(_NAME.sub("?", text), constants, in_order, first.answers, following)
 
 
 def _in_order(names: Sequence[str]) -> InOrder:

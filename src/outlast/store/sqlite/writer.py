@@ -13,6 +13,7 @@ from asyncio import Future
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeGuard
 
@@ -45,6 +46,9 @@ class Write:
     future: Future[Any]
     outcome: TransactionResult[Any] | None = None
     error: Exception | None = None
+
+
+_IS_DURABLE: Final = attrgetter("durable")
 
 
 class Writer:
@@ -137,7 +141,7 @@ class Writer:
             first = self._queue.get(timeout=self._erasure.seconds_left(self._now()))
             while first is not None:
                 batch += first
-                if len(batch) >= _BATCH:
+                if self._queue.empty() or len(batch) >= _BATCH:
                     return batch
                 first = self._queue.get_nowait()
             self._stopping = True
@@ -149,16 +153,18 @@ class Writer:
         began = self._now()
         self._batch = batch
         self._commit(batch)
-        if any(write.outcome is not None and write.outcome.erased for write in batch):
-            self._erasure.request(self._now())
-            self._erase()
+        for write in batch:
+            if write.outcome is not None and write.outcome.erased:
+                self._erasure.request(self._now())
+                self._erase()
+                break
         if self._measured is not None:
             self._measured(self._now() - began, len(batch))
         self._batch = []
         self._deliver(batch)
 
     def _erase(self) -> None:
-        if self._connection is not None:
+        if self._erasure.due is not None and self._connection is not None:
             self._erasure.attempt(self._connection, self._now(), self._patience)
 
     def _commit(self, batch: list[Write]) -> None:
@@ -182,7 +188,7 @@ class Writer:
     ) -> Exception | None:
         """Return the error that undid the whole batch; None if it was committed."""
         try:
-            durable = any(write.durable for write in batch)
+            durable = any(map(_IS_DURABLE, batch))
             connection = self._ready(durable=durable)
             changes = connection.total_changes
             connection.execute("BEGIN IMMEDIATE")
