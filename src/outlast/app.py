@@ -191,7 +191,7 @@ def build(
     embedding = PendingVectors(vectors, embedders, clock).duty
     own = (retention.duty, embedding, *engine.duties)
     maintenance = _maintenance(settings, state, own, leadership, last_resort, clock, metrics)
-    callbacks = (engine.runnable, engine.requested, engine.cancel)
+    callbacks = (engine.runnable, engine.begun, engine.requested, engine.cancel)
     others = (streams.missed, leadership.released)
     state.listen(Listeners(committed, *callbacks, *others, paused=engine.pause))
     _watch(metrics, engine, streams, leadership, retention, box)

@@ -15,8 +15,8 @@ from tests.support.trees import agent, make_team
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
 CHILDREN = 10
-MOVES = 5 + 2 * CHILDREN
-"""The parent's begin, answer, begin, results and end; the begin and the end of each child."""
+MOVES = 4 + 2 * CHILDREN
+"""The parent's answer, begin, results and end; the begin and the end of each child."""
 STATEMENTS = 236
 
 

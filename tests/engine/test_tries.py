@@ -18,7 +18,14 @@ from outlast.model.workspace import Principal
 from outlast.store.driver import Driver
 from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.executions.store import ExecutionStore
-from outlast.store.executions.values import Advance, Advanced, ForcedFailure, Resume
+from outlast.store.executions.values import (
+    Advance,
+    Advanced,
+    Created,
+    ForcedFailure,
+    NewExecution,
+    Resume,
+)
 from outlast.store.page import Page
 from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
@@ -158,6 +165,9 @@ class Ill(ExecutionStore):
         self.refuses = ""
         """Of the texts and outputs of this execution's steps, what the database does not take."""
         self.tried = 0
+
+    async def create(self, new: NewExecution) -> Created:
+        return await super().create(replace(new, begins=False))  # so that each begin is a move
 
     async def advance(self, move: Advance) -> Advanced:
         if self.refuses and self.refuses in str((move.steps, move.texts)):

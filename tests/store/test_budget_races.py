@@ -19,6 +19,7 @@ from outlast.store.request_charges import RequestCharge
 from outlast.store.store import Store
 from tests.support.databases import POSTGRESQL, Database
 from tests.support.models import FakeModel
+from tests.support.recording import HoldingDriver
 from tests.support.trees import MakeTeam, Team, agent, make_team, said
 from tests.support.waiting import BOUND, between_looks
 
@@ -35,25 +36,6 @@ WHERE wait_event_type = 'Lock' AND datname = current_database()"""
 async def team(database: Database) -> AsyncIterator[MakeTeam]:
     async with AsyncExitStack() as stack:
         yield make_team(database, stack)
-
-
-class HoldingDriver:
-    """Holds back transactions of one name until its gate opens."""
-
-    def __init__(self, driver: Driver, held: str) -> None:
-        self._driver, self._held = driver, held
-        self.gate, self.holds = asyncio.Event(), 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._driver, name)
-
-    async def write(self, transaction: Any, **more: Any) -> Any:
-        made = transaction()
-        if made.gi_code.co_name == self._held:
-            self.holds += 1
-            await asyncio.wait_for(self.gate.wait(), BOUND)
-        made.close()
-        return await self._driver.write(transaction, **more)
 
 
 async def _set(world: Team, **bounds: int | None) -> OwnedBudget:

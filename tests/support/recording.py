@@ -1,9 +1,11 @@
-"""A driver that remembers what is written through it."""
+"""Drivers that remember what is written through them, or hold it back."""
 
+import asyncio
 from typing import Any, TypeVar
 
 from outlast.store.driver import Driver, Query, Request, Row, Statement, Transaction
 from outlast.store.store import Store
+from tests.support.waiting import BOUND
 
 T = TypeVar("T")
 
@@ -32,6 +34,25 @@ class RecordingDriver:
                 return end.value  # type: ignore[no-any-return]
             self.statements.extend(_statements_of(request))
             rows: list[Row] = yield request  # type: ignore[no-redef]
+
+
+class HoldingDriver:
+    """Holds back transactions of one name until its gate opens."""
+
+    def __init__(self, driver: Driver, held: str) -> None:
+        self._driver, self._held = driver, held
+        self.gate, self.holds = asyncio.Event(), 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    async def write(self, transaction: Any, **more: Any) -> Any:
+        made = transaction()
+        if made.gi_code.co_name == self._held:
+            self.holds += 1
+            await asyncio.wait_for(self.gate.wait(), BOUND)
+        made.close()
+        return await self._driver.write(transaction, **more)
 
 
 def _statements_of(request: Request) -> list[Statement]:

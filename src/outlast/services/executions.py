@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -87,6 +88,7 @@ class Executions:
         self._max_live = max_queued_turns + 1
         self._views = Views(store.executions, agents.known)
         self._lifecycle = lifecycle
+        self._engine = lifecycle.engine
 
     async def start(
         self, principal: Principal, agent_ref: str | None, request: StartExecution
@@ -206,7 +208,8 @@ class Executions:
         )
 
     async def _create(self, agent: Agent, new: NewExecution) -> Started:
-        created = await self._store.executions.create(new)
+        with self._engine.free_slot(new.id) as free:
+            created = await self._store.executions.create(replace(new, begins=free))
         for execution in created.interrupted:
             with suppress(ExecutionNotFound):
                 await self._lifecycle.interrupt(execution)

@@ -162,6 +162,8 @@ class TransactionResult(NamedTuple, Generic[T]):
     committed: tuple[Committed, ...] = ()
     runnable: tuple[Execution, ...] = ()
     """Executions whose next segment is to be enqueued in this same transaction."""
+    begun: tuple[Execution, ...] = ()
+    """Executions whose first segment this same transaction has begun, for this process."""
     requested: tuple[str, ...] = ()
     """Executions whose worker, in any process, is notified of a request."""
     cancelled: tuple[str, ...] = ()

@@ -36,6 +36,8 @@ class Listeners:
     runnable: Callable[[Execution], None]
     """A segment of this execution may start (on SQLite; on Postgres the queue's table has a
     job)."""
+    begun: Callable[[Execution], None] = lambda _: None
+    """A commit of this process has begun the first segment of this execution, which it runs."""
     requested: Callable[[str], None] = lambda _: None
     """Another process has left a request for the process that runs this execution."""
     cancelled: Callable[[str], object] = lambda _: None
@@ -56,6 +58,7 @@ def guarded(listeners: Listeners) -> Listeners:
     return Listeners(
         guard("committed", listeners.committed),
         guard("runnable", listeners.runnable),
+        guard("begun", listeners.begun),
         guard("requested", listeners.requested),
         guard("cancelled", listeners.cancelled),
         guard("missed", listeners.missed),

@@ -6,7 +6,8 @@ crash the rows say which executions were running or queued.
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
@@ -57,6 +58,8 @@ class InlineEngine:
         """Tasks that only wait; they can be cancelled without loss."""
         self._wanted: set[str] = set()
         """Executions that are runnable again while their previous segment is still ending."""
+        self._kept: set[str] = set()
+        """Executions that are being created, for each of which a slot is kept."""
         self._accepting = False
         self._failures: dict[str, int] = {}
         """Consecutive failures of the store or this process, by execution."""
@@ -104,10 +107,31 @@ class InlineEngine:
     def runnable(self, execution: Execution) -> None:
         if not self._accepting:
             return
-        if len(self._segments) < self._concurrency and not self._backlog:
+        if self._has_free_slot and not self._backlog:
             self._begin(execution)
         else:
             self._backlog.append((execution.workspace_id, execution.id))
+
+    @contextmanager
+    def free_slot(self, execution_id: str) -> Iterator[bool]:
+        if not self._accepting or self._backlog or not self._has_free_slot:
+            yield False
+            return
+        self._kept.add(execution_id)
+        try:
+            yield True
+        finally:
+            if execution_id in self._kept:
+                self._kept.remove(execution_id)
+                self._fill()
+
+    def begun(self, execution: Execution) -> None:
+        """Run it in the slot that was kept; if the engine stops, its segment ends at once."""
+        self._kept.discard(execution.id)
+        segment = self._segments.begun(execution)
+        if not self._accepting:
+            segment.stop(Stop.LEAVE)
+        self._spawn(self._run(segment), execution.id, self._tasks)
 
     def cancel(self, execution_id: str) -> bool:
         return self._segments.cancel(execution_id)
@@ -119,6 +143,10 @@ class InlineEngine:
         return self._segments.pause(execution_id, request)
 
     # --- segments
+
+    @property
+    def _has_free_slot(self) -> bool:
+        return len(self._segments) + len(self._kept) < self._concurrency
 
     def _begin(self, execution: Execution) -> None:
         if execution.id in self._segments:
@@ -155,7 +183,7 @@ class InlineEngine:
 
     def _fill(self) -> None:
         """Begin the next waiting execution if there is a free slot."""
-        if self._accepting and self._backlog and len(self._segments) < self._concurrency:
+        if self._accepting and self._backlog and self._has_free_slot:
             workspace_id, execution_id = self._backlog.popleft()
             work = self._read_and_begin(workspace_id, execution_id)
             self._spawn(work, execution_id, self._waits)

@@ -1,6 +1,7 @@
 """The port of engines: an engine decides which process runs a segment, and nothing else."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from outlast.engine.maintenance.duty import MaintenanceDuty
@@ -24,6 +25,17 @@ class Engine(Protocol):
 
     def runnable(self, execution: Execution) -> None:
         """Called when the next segment of this execution may start."""
+        ...
+
+    def free_slot(self, execution_id: str) -> AbstractContextManager[bool]:
+        """Keep a slot for an execution that is created within; False if none is free.
+
+        With a slot, the commit that creates it may begin it too, and then calls `begun`.
+        """
+        ...
+
+    def begun(self, execution: Execution) -> None:
+        """Called when a commit for which `free_slot` has kept a slot has begun this execution."""
         ...
 
     def cancel(self, execution_id: str) -> bool:
@@ -71,3 +83,17 @@ class Engine(Protocol):
     def orphans(self) -> int:
         """Executions found that should have been queued and were not; expected to be 0."""
         ...
+
+
+class BeginsApart:
+    """Part of an engine for which no creation begins an execution.
+
+    On Postgres the commit that creates one decides which worker takes its job.
+    """
+
+    def free_slot(self, execution_id: str) -> AbstractContextManager[bool]:
+        del execution_id
+        return nullcontext(enter_result=False)
+
+    def begun(self, execution: Execution) -> None:
+        pass

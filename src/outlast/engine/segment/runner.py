@@ -76,7 +76,7 @@ class Runner:
         """
         async with self._beginning:
             agent = await self._agent(segment)
-            if agent is None or not await self._begun(segment):
+            if agent is None or not (segment.begun or await self._begun(segment)):
                 return
         try:
             await self._read(segment)

@@ -94,6 +94,13 @@ class Segments:
         segment.counted = not self._last_resort.was_away(execution.id)
         return segment
 
+    def begun(self, execution: Execution) -> Segment:
+        """Register the first segment of an execution whose creation has begun it."""
+        segment = self.begin(execution)
+        segment.begun, segment.began = True, self._clock.monotonic()
+        segment.continues = segment.takes_over = False
+        return segment
+
     async def run(self, segment: Segment) -> bool:
         """Run a begun segment to its end, in a task of its own; return False if another try is due.
 

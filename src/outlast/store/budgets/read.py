@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from outlast.model.budget import BudgetKind, OwnedBudget
 from outlast.store.budgets.shares import budget_with_totals
-from outlast.store.budgets.tables import BUDGETS_OF, list_budgets
+from outlast.store.budgets.tables import ANY_BUDGET, BUDGETS_OF, list_budgets
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 
 MOST_OWNERS: Final = 4
@@ -30,6 +30,11 @@ def budgets_of(workspace_id: str, owners: Collection[str], at: int) -> Part[dict
     rows = yield Query(BUDGETS_OF, {"workspace": workspace_id} | given)
     found = [budget_with_totals(row, at) for row in rows]
     return {budget.owner: budget for budget in found}
+
+
+def has_budgets(workspace_id: str) -> Part[bool]:
+    """Return whether any budget is in this workspace, also one of an execution's tree."""
+    return bool((yield Query(ANY_BUDGET, {"workspace": workspace_id})))
 
 
 def read_budgets(

@@ -274,6 +274,12 @@ def _with_totals(*where: ColumnElement[bool], limit: bool = False) -> Statement:
     return Statement(found.limit(bindparam("limit")) if limit else found)
 
 
+ANY_BUDGET: Final = Statement(
+    select(literal_column("1"))
+    .where(budgets.c.workspace_id == bindparam("workspace"))
+    .limit(literal_column("1"))
+)
+
 BUDGETS_OF: Final = _with_totals(
     budgets.c.workspace_id == bindparam("workspace"),
     budgets.c.owner.in_(

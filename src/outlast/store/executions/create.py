@@ -14,7 +14,7 @@ from outlast.model.error import (
 )
 from outlast.model.event import Entry, ExecutionCancelled, ExecutionStarted
 from outlast.model.execution import Execution, OnBusy, Status, at_rest
-from outlast.store.budgets.read import budgets_of
+from outlast.store.budgets.read import budgets_of, has_budgets
 from outlast.store.conversations.rows import (
     CONTINUE_CONVERSATION,
     CONVERSATION_OF_CHAT,
@@ -67,15 +67,17 @@ def create(new: NewExecution) -> Transaction[Created]:
         else (0, (), NOTHING)
     )
     turn, session, user = yield from _take_turn(new, conversation)
-    execution = _new_execution(new, turn, session, user, waiting=bool(live))
-    if execution.is_client_driven:
-        execution = _begun(execution)
+    created = _new_execution(new, turn, session, user, waiting=bool(live))
+    begins = not (live or created.is_client_driven) and (yield from _begins(new))
+    execution = created
+    if begins or created.is_client_driven:
+        execution = _begun(created, tries=int(begins))
     yield Query(INSERT_EXECUTION, new_columns(execution))
     for name, value in new.indexed:
         of = {"workspace_id": new.workspace_id, "execution_id": new.id}
         yield Query(INSERT_METADATA, of | {"name": name, "value": value})
     entries = [first_entry(execution, new.agent_name)]
-    if execution.is_client_driven:
+    if execution is not created:
         entries.append(Entry(execution.segment, 2, new.at, ExecutionStarted()))
     for entry in entries:
         yield insert_event(execution.id, entry)
@@ -85,12 +87,18 @@ def create(new: NewExecution) -> Transaction[Created]:
     if new.idempotency is not None:
         yield remember(new.idempotency, new.id, new.at)
     return TransactionResult(
-        Created(execution, interrupted=requested),
+        Created(created if begins else execution, interrupted=requested),
         committed=(*interrupted.committed, Committed(execution.id, tuple(entries), execution)),
-        runnable=() if live or execution.is_client_driven else (execution,),
+        runnable=() if live or execution is not created else (execution,),
+        begun=(execution,) if begins else (),
         requested=tuple(one.id for one in requested),
         cancelled=interrupted.cancelled,
     )
+
+
+def _begins(new: NewExecution) -> Part[bool]:
+    """Return whether its first segment begins too: what it spends from is read by a later begin."""
+    return new.begins and not (yield from has_budgets(new.workspace_id))
 
 
 def _require_budgets(new: NewExecution) -> Part[None]:
@@ -174,8 +182,8 @@ def interrupt(live: Sequence[Execution], at: int) -> Part[tuple[tuple[Execution,
     return tuple(left), effects
 
 
-def _begun(execution: Execution) -> Execution:
-    """Return a client-driven execution as running from its creation on."""
+def _begun(execution: Execution, tries: int) -> Execution:
+    """Return an execution as running from its creation on."""
     return replace(
         execution,
         status=Status.RUNNING,
@@ -183,6 +191,7 @@ def _begun(execution: Execution) -> Execution:
         segment=1,
         started_at=execution.created_at,
         active_since=execution.created_at,
+        tries=tries,
     )
 
 

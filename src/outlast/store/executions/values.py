@@ -121,6 +121,9 @@ class NewExecution:
     least_output: int = LEAST_OUTPUT
     """Minimum tokens of an answer for which these must have room."""
     memory_stores: tuple[MemoryAccess, ...] = ()
+    begins: bool = False
+    """Whether this process has a free slot, and begins its first segment in the same commit, unless
+    it waits for another turn or spends from budgets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ class Created:
     """Result of `create`."""
 
     execution: Execution
+    """As it was created: queued, also if its first segment has begun in the same commit."""
     replayed: bool = False
     """The idempotency key or the message was known; execution is that of the first request."""
     answer: str | None = None

@@ -178,6 +178,8 @@ class SqliteDriver:
                     self._listeners.committed(committed)
                 for execution in outcome.runnable:
                     self._listeners.runnable(execution)
+                for execution in outcome.begun:
+                    self._listeners.begun(execution)
                 for execution_id in outcome.cancelled:
                     self._listeners.cancelled(execution_id)
                 for paused in outcome.paused:

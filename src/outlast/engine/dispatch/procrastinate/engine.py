@@ -17,6 +17,7 @@ from typing import Final, TypeAlias, TypeVar
 import structlog
 
 from outlast.duty import Duty, Failures
+from outlast.engine.dispatch.port import BeginsApart
 from outlast.engine.dispatch.procrastinate.jobs import Held, Jobs
 from outlast.engine.dispatch.procrastinate.lease import Lease
 from outlast.engine.dispatch.procrastinate.news import News
@@ -57,7 +58,7 @@ T = TypeVar("T")
 logger = structlog.get_logger(__name__)
 
 
-class ProcrastinateEngine:
+class ProcrastinateEngine(BeginsApart):
     """Runs at most `concurrency` segments in this process; with 0 it only enqueues them."""
 
     def __init__(
