@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Route, expect
 
 from tests.support.chromium import chromium, enter, examine, examine_here, picture, sign_in, visit
-from tests.support.console_server import reaches, url_of
+from tests.support.console_server import approval_of, reaches, url_of
 from tests.support.processes import CountingToolServer, ServerProcess
 from tests.support.waiting import BOUND
 
@@ -198,6 +198,19 @@ async def test_a_list_says_what_is_new_and_moves_nothing(server: ServerProcess) 
         await expect(at.page.locator(f"#status-{second}")).to_be_visible()
         await at.page.locator("tbody a").first.click()
         await expect(at.page.locator("h1")).to_have_text("writer")
+
+
+async def test_the_figures_of_a_list_are_those_of_its_statuses(server: ServerProcess) -> None:
+    async with chromium() as browser, visit(browser, url_of(server)) as at:
+        run = await server.background("support", "refund")
+        await reaches(server, run, "suspended")
+        await enter(at, "/console/executions")
+        await expect(at.page.locator(f"#steps-{run}")).to_have_text("1")
+        call = (await approval_of(server, run)).rsplit("/", 1)[1]
+        path = f"/v1/executions/{run}/approvals/{call}"
+        assert (await server.http.post(path, json={"approved": False})).is_success
+        await expect(at.page.locator(f"#status-{run}")).to_contain_text("completed")
+        await expect(at.page.locator(f"#steps-{run}")).to_have_text("3")
 
 
 async def test_several_of_a_list_are_chosen_and_deleted(server: ServerProcess) -> None:

@@ -168,7 +168,7 @@ async def test_several_are_chosen_and_each_says_what_became_of_it(make_api: Make
     assert "Hello" in await other.page(f"/console/executions/{done}/peek")
 
 
-async def test_what_is_new_is_counted_and_statuses_are_brought_up_to_date(api: Api) -> None:
+async def test_what_is_new_is_counted_and_rows_are_brought_up_to_date(api: Api) -> None:
     first = await api.started()
     await api.rested(first)
     reader = await signed_in(api)
@@ -181,7 +181,10 @@ async def test_what_is_new_is_counted_and_statuses_are_brought_up_to_date(api: A
     answer = await reader.page(url)
     assert "1 new" in answer
     assert f"#status-{new}" not in answer
-    assert f'hx-target="#status-{first}"' in await reader.page(re.sub(r"at=\d+", "at=0", url))
+    changed = await reader.page(re.sub(r"at=\d+", "at=0", url))
+    for cell in ("status", "steps", "tokens", "credits", "took"):
+        assert f'hx-target="#{cell}-{first}"' in changed
+        assert f'id="{cell}-{first}"' in page
 
 
 async def test_what_models_and_users_wrote_is_shown_as_text(make_api: MakeApi) -> None:
