@@ -45,9 +45,9 @@ _VERSION: Final = "e"
 _RANDOM_BYTES: Final = 13
 """Of an id."""
 _AT_ONCE: Final = 256
-_unused: Final[list[bytes]] = []
-"""Random bytes of ids to come. `os.urandom` releases the interpreter's lock, which SQLite's threads
-then take: called for each id, it makes a run cost up to a tenth more."""
+_unused: Final[list[str]] = []
+"""Random digits of ids to come. `os.urandom` releases the interpreter's lock, which SQLite's
+threads then take: called for each id, it makes a run cost up to a tenth more."""
 os.register_at_fork(after_in_child=_unused.clear)
 
 
@@ -58,6 +58,8 @@ class Ids:
         self._millis = -1
         self._time = ""
         """Its digits."""
+        self._beginning = (-1, "")
+        """Its first thirty bits, which change every 17 minutes, and their digits."""
         self._count = 0
         """Of ids of this millisecond, in ten bits behind the version; random bits are behind it."""
 
@@ -68,24 +70,27 @@ class Ids:
             count = 0
             self._begin(max(millis, self._millis + 1))
         self._count = count  # of threads that make one at once, each has a number in range
-        random = _random()
-        rest = random[1:].translate(_RANDOM).decode()
-        head = f"{prefix}_{self._time}{_VERSION}{_PAIRS[count]}"
-        return f"{head}{_VARIANTS[random[0]]}{rest}"
+        return f"{prefix}_{self._time}{_PAIRS[count]}{_random()}"
 
     def _begin(self, millis: int) -> None:
-        self._time = _written(millis, 50)
+        bits, digits = self._beginning
+        if bits != millis >> 20:
+            bits, digits = self._beginning = millis >> 20, _written(millis >> 20, 30)
+        self._time = f"{digits}{_PAIRS[millis >> 10 & 1023]}{_PAIRS[millis & 1023]}{_VERSION}"
         self._millis = millis
 
 
-def _random() -> bytes:
-    """Return bytes that no other id has, whichever thread or process it is made in."""
+def _random() -> str:
+    """Return digits that no other id has, whichever thread or process it is made in."""
     try:
         return _unused.pop()
     except IndexError:
         many = os.urandom(_RANDOM_BYTES * _AT_ONCE)
-        starts = range(0, len(many), _RANDOM_BYTES)
-        first, *others = [many[start : start + _RANDOM_BYTES] for start in starts]
+        digits = many.translate(_RANDOM).decode()
+        first, *others = [
+            _VARIANTS[many[start]] + digits[start + 1 : start + _RANDOM_BYTES]
+            for start in range(0, len(many), _RANDOM_BYTES)
+        ]
         _unused.extend(others)
         return first
 
