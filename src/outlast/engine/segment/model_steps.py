@@ -220,15 +220,17 @@ class ModelSteps:
         metered = meter.holds
         async with aclosing(model.stream(request)) as events:
             async for event in events:
+                if isinstance(event, TextPiece):  # almost all
+                    text = event.text
+                    if text.isascii() and not whole.held and "\0" not in text:
+                        texts.add(segment, TextAdded, text)
+                    else:
+                        for kind, piece in whole.add(TextAdded, text):
+                            texts.add(segment, kind, piece)
+                    if metered:
+                        meter.add(len(text))
+                    continue
                 match event:
-                    case TextPiece(text):
-                        if text.isascii() and not whole.held and "\0" not in text:  # almost all
-                            texts.add(segment, TextAdded, text)
-                        else:
-                            for kind, piece in whole.add(TextAdded, text):
-                                texts.add(segment, kind, piece)
-                        if metered:
-                            meter.add(len(text))
                     case ThinkingPiece(text):
                         for kind, piece in whole.add(ThinkingAdded, text):
                             texts.add(segment, kind, piece)

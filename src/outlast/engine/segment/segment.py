@@ -69,12 +69,15 @@ TextRun: TypeAlias = tuple[int, TextKind, list[str]]
 class StepText:
     """Pieces streamed by the open step."""
 
-    __slots__ = ("_fresh", "appended", "calls", "calls_at", "pieces", "runs")
+    __slots__ = ("_fresh", "_kind", "_pieces", "appended", "calls", "calls_at", "pieces", "runs")
 
     def __init__(self) -> None:
         self.runs: list[TextRun] = []
-        self._fresh: list[tuple[int, int, TextKind, list[str]]] = []
-        """(at, part, kind, pieces) not yet passed to the store."""
+        self._kind: TextKind | None = None
+        self._pieces: list[str] = []
+        """Kind and pieces of the last run."""
+        self._fresh: list[tuple[int, int, int]] = []
+        """(at, part, first piece) of what is not yet passed to the store, up to the part's end."""
         self.pieces = 0
         self.appended = 0
         """Number of pieces passed to the store."""
@@ -97,15 +100,13 @@ class StepText:
 
     def add(self, clock: Clock, kind: TextKind, piece: str) -> None:
         """Add a piece; a part ends when the kind changes, and has the time of its first piece."""
-        runs, fresh = self.runs, self._fresh
-        if not runs or runs[-1][1] is not kind:
-            runs.append((clock.now(), kind, []))
-        at, _, pieces = runs[-1]
-        part = len(runs) - 1
-        if not fresh or fresh[-1][1] != part:  # its first is shown at the time that is kept
-            fresh.append((clock.now() if pieces else at, part, kind, []))
-        pieces.append(piece)
-        fresh[-1][3].append(piece)
+        if kind is not self._kind:
+            self._kind, self._pieces = kind, []
+            self.runs.append((clock.now(), kind, self._pieces))
+            self._fresh.append((self.runs[-1][0], len(self.runs) - 1, 0))
+        elif not self._fresh:
+            self._fresh.append((clock.now(), len(self.runs) - 1, len(self._pieces)))
+        self._pieces.append(piece)
         self.pieces += 1
 
     def whole(self, step: int) -> tuple[tuple[int, TextAdded | ThinkingAdded], ...]:
@@ -121,7 +122,11 @@ class StepText:
         """Return the pieces not yet passed to the store."""
         fresh, self._fresh = self._fresh, []
         self.appended = self.pieces
-        return tuple([(at, kind(step, part, tuple(pieces))) for at, part, kind, pieces in fresh])
+        texts = []
+        for at, part, first in fresh:
+            _, kind, pieces = self.runs[part]
+            texts.append((at, kind(step, part, tuple(pieces[first:]))))
+        return tuple(texts)
 
     def not_taken(self, texts: Iterable[tuple[int, TextAdded | ThinkingAdded]]) -> None:
         """Note that the store has none of these texts; the step's end writes them."""
