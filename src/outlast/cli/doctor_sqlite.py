@@ -8,6 +8,7 @@ from pathlib import Path
 from outlast.model.error import OutlastError, StoreLocked
 from outlast.services.findings import Finding, Level
 from outlast.settings import Settings
+from outlast.store.full_disk import is_full, reason_of
 from outlast.store.migrations import sqlite_version
 from outlast.store.schema import HEAD
 from outlast.store.sqlite import SqliteDriver
@@ -28,7 +29,8 @@ async def examine_sqlite(settings: Settings) -> AsyncIterator[Finding]:
     try:
         version = await asyncio.to_thread(sqlite_version, path)
     except Exception as error:  # noqa: BLE001 - any error means that it is not a database of Outlast
-        yield Finding("database", Level.FAIL, f"{path}: {error}", _RESTORE)
+        remedy = f"free space on the disk of {path.parent}" if is_full(error) else _RESTORE
+        yield Finding("database", Level.FAIL, f"{path}: {reason_of(error)}", remedy)
         return
     yield _schema(path, version)
     broken = await asyncio.to_thread(damage, path)

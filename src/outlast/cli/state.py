@@ -15,8 +15,7 @@ from outlast.services.agents import Agents
 from outlast.services.keys import Keys
 from outlast.services.workspaces import DEFAULT_WORKSPACE, Workspaces
 from outlast.settings import Settings
-from outlast.store.migrations import sqlite_version
-from outlast.store.schema import HEAD
+from outlast.store.migrations import is_old
 from outlast.store.store import Store
 
 
@@ -44,8 +43,7 @@ async def opened(settings: Settings, *, make: bool = True) -> AsyncIterator[Open
             f"There is no database at {path} yet. Start a server: outlast serve --agents FILE"
         )
     make_folder(settings)
-    old = not path.exists() or (sqlite_version(path) or "") < HEAD
-    if old and not settings.on_postgres:
+    if not settings.on_postgres and is_old(path):
         await migrate(settings)
     clock = SystemClock()
     store = Store.over(driver_of(settings, exclusive=False), settings.plans)

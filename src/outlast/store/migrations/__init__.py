@@ -13,6 +13,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from outlast.model.error import Misconfigured
+from outlast.store.full_disk import reason_of
 from outlast.store.schema import BESIDE_TABLES, HEAD, OLDEST, metadata
 
 _PASSING: Final = frozenset(
@@ -31,6 +32,14 @@ def sqlite_version(path: Path) -> str | None:
                 raise
             return None
         return None if row is None else str(row[0])
+
+
+def is_old(path: Path) -> bool:
+    """Whether the file is missing, or older than the newest schema. Raises Misconfigured."""
+    try:
+        return not path.exists() or (sqlite_version(path) or "") < HEAD
+    except sqlite3.Error as error:
+        raise Misconfigured(f"The database {path} cannot be opened: {reason_of(error)}.") from error
 
 
 def refuse_newer(where: str, version: str, oldest: str) -> None:
@@ -55,7 +64,9 @@ def migrate_sqlite(path: Path) -> None:
         _migrate_sqlite(path)
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
-            raise Misconfigured(f"The database {path} cannot be opened: {error}.") from error
+            raise Misconfigured(
+                f"The database {path} cannot be opened: {reason_of(error)}."
+            ) from error
         raise Misconfigured(
             f"{path} cannot be used as a database: {error}. Restore a backup, or move it away to "
             "begin with an empty one."

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from outlast.model.error import Misconfigured
+from outlast.store.full_disk import reason_of
 from outlast.store.migrations import refuse_newer, sqlite_oldest, sqlite_version
 from outlast.store.schema import HEAD
 from outlast.store.sqlite.examine import damage
@@ -37,7 +38,8 @@ def back_up(path: Path, to: Path, progress: Progress) -> int:
         try:
             _copy(path, scratch, progress)
         except sqlite3.Error as error:
-            raise Misconfigured(f"The database {path} cannot be copied: {error}.") from error
+            why = reason_of(error, "its disk or that of the copy")
+            raise Misconfigured(f"The database {path} cannot be copied: {why}.") from error
         _require_sound(scratch, "The copy")
         _keep(scratch, to)
         return to.stat().st_size

@@ -16,6 +16,7 @@ import structlog
 
 from outlast.model.error import Misconfigured, Overloaded
 from outlast.store.driver import Transaction
+from outlast.store.full_disk import reason_of
 from outlast.store.listeners import Listeners, guard, guarded
 from outlast.store.migrations import migrate_sqlite
 from outlast.store.sqlite.connection import BUSY_SECONDS
@@ -71,7 +72,9 @@ class SqliteDriver:
         except sqlite3.Error as error:
             await self.close()
             path = self._files.path
-            raise Misconfigured(f"The database {path} cannot be opened: {error}.") from error
+            raise Misconfigured(
+                f"The database {path} cannot be opened: {reason_of(error)}."
+            ) from error
         except BaseException:
             await self.close()
             raise

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlast.model.error import Misconfigured
+from outlast.store.full_disk import reason_of
 from outlast.store.sqlite.lock import FileLock
 
 
@@ -38,7 +39,9 @@ def vacuum(path: Path) -> Vacuumed:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return Vacuumed(before, _size(path))
     except sqlite3.Error as error:
-        raise Misconfigured(f"The database {path} cannot be vacuumed: {error}.") from error
+        raise Misconfigured(
+            f"The database {path} cannot be vacuumed: {reason_of(error)}."
+        ) from error
     finally:
         lock.release()
 
