@@ -21,6 +21,8 @@ pytestmark = pytest.mark.anyio
 class Switched:
     """Leads as a test says."""
 
+    alone = False
+
     def __init__(self, leads: bool = False) -> None:
         self._leads = asyncio.Event()
         if leads:
@@ -184,6 +186,23 @@ async def test_jitter_makes_no_run_later_than_its_interval() -> None:
             assert len(work.limits) == number - 1
             desk.clock.advance(1.1)
             await desk.until(partial(_is, work, number))
+
+
+async def test_duties_of_a_process_that_leads_alone_run_together() -> None:
+    late = [0.3]
+
+    async def slow(_: int) -> int:
+        await desk.clock.sleep(late.pop() if late else 0)
+        return 0
+
+    desk = Desk(
+        SoleProcess(), MaintenanceDuty("a", 1, 10, Batches()), MaintenanceDuty("b", 1, 10, slow)
+    )
+    async with running(desk):
+        await desk.turns(400, step=0.02)
+    times = {name: [at for one, at in desk.ran if one == name] for name in "ab"}
+    assert times["a"][0] != times["b"][0]
+    assert times["a"][-3:] == times["b"][-3:]
 
 
 async def test_the_first_run_is_within_a_second_of_the_start_and_the_next_after_the_interval() -> (

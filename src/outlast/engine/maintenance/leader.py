@@ -40,6 +40,11 @@ class Leadership(Protocol):
         """Whether this process leads now."""
         ...
 
+    @property
+    def alone(self) -> bool:
+        """Whether no other process ever leads."""
+        ...
+
     async def start(self) -> None:
         """Become a candidate, and the leader at once if there is none."""
         ...
@@ -61,6 +66,7 @@ class SoleProcess:
     """Always leads: no other process uses the database."""
 
     leads = True
+    alone = True
 
     async def start(self) -> None:
         pass
@@ -101,6 +107,11 @@ class LeaseLeader:
             retry=_RETRY,
             first=0.0,
         )
+
+    @property
+    def alone(self) -> bool:
+        """False: others wait for its lease to end."""
+        return False
 
     @property
     def leads(self) -> bool:

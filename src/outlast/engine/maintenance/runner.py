@@ -2,8 +2,9 @@
 
 Each duty has a loop of its own, which survives any error of the duty. A full batch is followed by
 the next at once. The pause between two runs is `every`, shortened at random so that duties spread
-out; never lengthened, so that nothing is late. The first run is soon after the start, so that what
-was due while no process ran does not wait for an interval.
+out, or where no other process leads so that they run together, which wakes an idle process less
+often; never lengthened, so that nothing is late. The first run is soon after the start, so that
+what was due while no process ran does not wait for an interval.
 """
 
 import random
@@ -20,6 +21,8 @@ _FIRST_SECONDS: Final = 1.0
 """Maximum seconds before the first run."""
 _JITTER: Final = 0.1
 """Maximum share by which a pause is shortened."""
+_LATE_SECONDS: Final = 0.005
+"""How long after a multiple of their pause duties run together: a timer may be early by less."""
 
 Ran: TypeAlias = Callable[[str, float, int], None]
 """Called after each successful batch: the duty's name, seconds, time in milliseconds."""
@@ -45,7 +48,7 @@ class MaintenanceRunner:
                 duty.name,
                 partial(self._turn, duty),
                 every=duty.every,
-                sleep=partial(_shortened, duty.sleep or clock.sleep),
+                sleep=partial(self._sleep, duty.sleep or clock.sleep),
                 failures=failures,
                 first=min(duty.every, _FIRST_SECONDS),
             )
@@ -95,6 +98,9 @@ class MaintenanceRunner:
         self._ran(duty.name, self._clock.monotonic() - began, self._clock.now())
         return done
 
-
-async def _shortened(sleep: Callable[[float], Awaitable[None]], seconds: float) -> None:
-    await sleep(seconds * (1 - _JITTER * random.random()))  # noqa: S311 - no secret
+    async def _sleep(self, sleep: Callable[[float], Awaitable[None]], seconds: float) -> None:
+        if self._leadership.alone:
+            since = (self._clock.monotonic() - _LATE_SECONDS) % seconds
+            await sleep(seconds - min(since, _JITTER * seconds))
+        else:
+            await sleep(seconds * (1 - _JITTER * random.random()))  # noqa: S311 - no secret
