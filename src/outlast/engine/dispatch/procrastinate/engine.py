@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
 import structlog
 
@@ -22,6 +22,7 @@ from outlast.engine.dispatch.procrastinate.jobs import Held, Jobs
 from outlast.engine.dispatch.procrastinate.lease import Lease
 from outlast.engine.dispatch.procrastinate.news import News
 from outlast.engine.dispatch.procrastinate.queue import CHANNEL, Job, Queue, is_of_new_job
+from outlast.engine.dispatch.procrastinate.repeated import AWAY_SECONDS, RepeatedWork, pause
 from outlast.engine.dispatch.procrastinate.task_end import CANCEL_AGAIN_SECONDS, end, stop_all
 from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.engine.maintenance.orphans import Orphans
@@ -42,8 +43,6 @@ _DUE_SECONDS: Final = 0.05
 """How long after its due time a returned job is looked for: clocks differ a little."""
 _CROWDED_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 0.005
-_AWAY_SECONDS: Final = 0.5
-"""Delay before the unavailable database is tried again."""
 _REQUEST_SECONDS: Final = 1.0
 """Interval at which rows are checked for requests whose notification was lost."""
 _LONGEST_WAIT: Final = 30
@@ -52,8 +51,6 @@ _BEATS: Final = 3
 """Heartbeats within the time after which a silent worker loses its jobs."""
 
 _Task: TypeAlias = asyncio.Task[None]
-_Repeated: TypeAlias = tuple[Callable[[], Awaitable[None]], float]
-T = TypeVar("T")
 
 logger = structlog.get_logger(__name__)
 
@@ -77,6 +74,7 @@ class ProcrastinateEngine(BeginsApart):
         self._store = store
         self._segments = segments
         self._queue = queue
+        self._repeated = RepeatedWork(queue, failures)
         self._jobs = jobs
         jobs.place, jobs.unknown = self._place, self._uncertain
         if concurrency:
@@ -110,7 +108,7 @@ class ProcrastinateEngine(BeginsApart):
             return ()
         found = (self._silent.duty, self._counts.duty, self._orphans.duty)
         return tuple(
-            replace(duty, run=partial(self._batch, duty.run), sleep=_pause) for duty in found
+            replace(duty, run=partial(self._batch, duty.run), sleep=pause) for duty in found
         )
 
     @property
@@ -145,16 +143,18 @@ class ProcrastinateEngine(BeginsApart):
             return await self._queue.workers(self._takeover)
 
     async def start(self, *, recover: bool = True) -> None:
-        """Begin to take jobs; executions of an earlier process have theirs already."""
+        """Begin to take jobs; executions of an earlier process have theirs already.
+
+        Without a database, this worker registers once it is back.
+        """
         del recover
         self._accepting = True
         if self._concurrency == 0:
             return
-        await self._beat()
-        self._staying = self._on_duty(
-            (self._beat, self._beat_seconds), (self._watch, 0.25), (self._read_requests, 0)
-        )
-        self._working = self._on_duty((self._take_jobs, 0))
+        first = None if await self._repeated.once(self._beat) else AWAY_SECONDS
+        own = (self._beat, self._beat_seconds), (self._watch, 0.25), (self._read_requests, 0)
+        self._staying = self._repeated.start(*own, first=first)
+        self._working = self._repeated.start((self._take_jobs, 0))
         self._segments.start()
 
     async def stop(self, grace_seconds: float) -> None:
@@ -207,36 +207,8 @@ class ProcrastinateEngine(BeginsApart):
     def pause(self, execution_id: str, request: PauseRequest) -> bool:
         return self._segments.pause(execution_id, request)
 
-    def _on_duty(self, *duties: _Repeated) -> list[Duty]:
-        """Run each repeatedly, with its pause before and in between.
-
-        After a first failure it is repeated at once: a heartbeat has no time to lose.
-        """
-        found = [
-            Duty(
-                f"queue{duty.__name__}",
-                partial(self._mending, duty),
-                every=seconds,
-                sleep=_pause,
-                failures=self._failures,
-                retry=(0, _AWAY_SECONDS),
-            )
-            for duty, seconds in duties
-        ]
-        for duty in found:
-            duty.start()
-        return found
-
     async def _batch(self, run: Callable[[int], Awaitable[int]], limit: int) -> int:
-        return await self._mending(partial(run, limit))
-
-    async def _mending(self, duty: Callable[[], Awaitable[T]]) -> T:
-        """Replace the connections if a duty found the database unavailable."""
-        try:
-            return await duty()
-        except OutlastError:
-            await self._queue.repair()
-            raise
+        return await self._repeated.mending(partial(run, limit))
 
     # --- the lease
 
@@ -287,7 +259,7 @@ class ProcrastinateEngine(BeginsApart):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CROWDED_SECONDS):
                 while self._store.driver.crowded:
-                    await _pause(_LOOK_SECONDS)
+                    await pause(_LOOK_SECONDS)
 
     @property
     def _free(self) -> bool:
@@ -353,7 +325,7 @@ class ProcrastinateEngine(BeginsApart):
                 await self._queue.nudge()
         except Exception as error:  # noqa: BLE001 - a job that is not ended would never be
             self._failures.record("queue_end_job", error)
-            await _pause(_AWAY_SECONDS)
+            await pause(AWAY_SECONDS)
             return False
         return True
 
@@ -394,7 +366,3 @@ class ProcrastinateEngine(BeginsApart):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_REQUEST_SECONDS):
                 await self._requested.wait()
-
-
-async def _pause(seconds: float) -> None:
-    await asyncio.sleep(seconds)  # noqa: TID251 - see above: the queue's time is real
