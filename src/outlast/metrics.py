@@ -6,9 +6,9 @@ counted as `other`. Names made up by a model are no labels.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.platform_collector import PlatformCollector
@@ -24,7 +24,6 @@ from outlast.model.event import (
     ToolFinished,
 )
 from outlast.store.listeners import Committed
-from outlast.tallies import Durations, Histogram, Tallies, Tally
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 OTHER: Final = "other"
@@ -64,28 +63,33 @@ class Metrics:
         self._registry = registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        ended = Tallies("outlast_executions_ended", "Executions that ended.", ("status",))
-        self._ends = {kind: ended.of(status) for kind, status in _ENDS.items()}
-        commits = Histogram(
-            "outlast_commit_seconds", "Database commits and how long each took.", _COMMIT_BUCKETS
+        self._ended = Counter(
+            "outlast_executions_ended", "Executions that ended.", ["status"], registry=registry
         )
-        self._commits = commits.of()
-        writes = Tallies("outlast_writes", "Transactions in commits.")
-        self._writes = writes.of()
-        self._models = _calls("outlast_model_request_seconds", "Model requests.", "model")
-        self._tools = _calls("outlast_tool_call_seconds", "Tool calls.", "tool")
-        self._requests = Tallies(
-            "outlast_http_requests", "HTTP requests.", ("room", "method", "route", "status")
+        for status in _ENDS.values():
+            self._ended.labels(status)
+        self._commits = Histogram(
+            "outlast_commit_seconds",
+            "Database commits and how long each took.",
+            buckets=_COMMIT_BUCKETS,
+            registry=registry,
+        )
+        self._writes = Counter("outlast_writes", "Transactions in commits.", registry=registry)
+        self._models = _calls("outlast_model_request_seconds", "Model requests.", "model", registry)
+        self._tools = _calls("outlast_tool_call_seconds", "Tool calls.", "tool", registry)
+        self._requests = Counter(
+            "outlast_http_requests",
+            "HTTP requests.",
+            ["room", "method", "route", "status"],
+            registry=registry,
         )
         self._duties = Histogram(
             "outlast_maintenance_seconds",
             "Successful batches of maintenance duties, and how long each took.",
-            _COMMIT_BUCKETS,
-            ("duty",),
+            ["duty"],
+            buckets=_COMMIT_BUCKETS,
+            registry=registry,
         )
-        for own in (ended, commits, writes, self._models, self._tools, self._requests):
-            registry.register(own)
-        registry.register(self._duties)
         self._succeeded = Gauge(
             "outlast_maintenance_last_success_timestamp_seconds",
             "When a maintenance duty last succeeded in this process.",
@@ -109,9 +113,9 @@ class Metrics:
         self.failures = Failures()
         """Records failures of background work."""
         registry.register(_Failures(self.failures))
-        self._answers: dict[tuple[str, str, str, int], Tally] = {}
-        self._calls: dict[tuple[str, str, str], Durations] = {}
+        self._children: dict[tuple[Any, ...], Any] = {}
         self._chosen: dict[str, set[str]] = {"model": set(), "tool": set(), "embedding": set()}
+        self._ends = {kind: self._ended.labels(status) for kind, status in _ENDS.items()}
 
     def watch(
         self,
@@ -150,7 +154,7 @@ class Metrics:
         for entry in committed.entries:
             kind = type(entry.event)
             if (end := self._ends.get(kind)) is not None:
-                end.value += 1
+                end.inc()
             elif isinstance(entry.event, ToolFinished) and entry.event.execution_id is None:
                 event = entry.event
                 outcome = "error" if event.is_error else "ok"
@@ -158,13 +162,13 @@ class Metrics:
                 self.tool_called(name, outcome, event.duration_ms / 1000)
 
     def wrote(self, seconds: float, writes: int) -> None:
-        """Record a commit: its seconds and number of transactions; from one thread."""
-        self._commits.add(seconds)
-        self._writes.value += writes
+        """Record a commit: its seconds and number of transactions; from any thread."""
+        self._commits.observe(seconds)
+        self._writes.inc(writes)
 
     def maintained(self, duty: str, seconds: float, at: int) -> None:
         """Count a successful batch of a duty, at a time in milliseconds."""
-        self._duties.of(duty).add(seconds)
+        self._duties.labels(duty).observe(seconds)
         self._succeeded.labels(duty).set(at / 1000)
 
     def scheduled(self, outcome: str) -> None:
@@ -186,10 +190,10 @@ class Metrics:
     def answered(self, room: str, method: str, route: str, status: int) -> None:
         """Count an HTTP request; `route` is the template with its placeholders."""
         key = (room, method, route, status)
-        child = self._answers.get(key)
+        child = self._children.get(key)
         if child is None:
-            child = self._answers[key] = self._requests.of(room, method, route, str(status))
-        child.value += 1
+            child = self._children[key] = self._requests.labels(room, method, route, str(status))
+        child.inc()
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus's text format, of the version in CONTENT_TYPE."""
@@ -199,12 +203,12 @@ class Metrics:
         self, histogram: Histogram, label: str, value: str, outcome: str, seconds: float
     ) -> None:
         key = (label, value, outcome)
-        child = self._calls.get(key)
+        child = self._children.get(key)
         if child is None:
-            child = histogram.of(self._bounded(label, value), outcome)
+            child = histogram.labels(self._bounded(label, value), outcome)
             if value in self._chosen[label]:
-                self._calls[key] = child
-        child.add(seconds)
+                self._children[key] = child
+        child.observe(seconds)
 
     def _bounded(self, label: str, value: str) -> str:
         known = self._chosen[label]
@@ -257,5 +261,7 @@ class _Failures(Collector):
         yield failed
 
 
-def _calls(name: str, description: str, label: str) -> Histogram:
-    return Histogram(name, description, _CALL_BUCKETS, (label, "outcome"))
+def _calls(name: str, description: str, label: str, registry: CollectorRegistry) -> Histogram:
+    return Histogram(
+        name, description, [label, "outcome"], buckets=_CALL_BUCKETS, registry=registry
+    )
