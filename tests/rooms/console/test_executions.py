@@ -1,5 +1,6 @@
 """The list of executions, an execution's page, and its stream."""
 
+import asyncio
 import re
 from html import unescape
 
@@ -7,6 +8,7 @@ import orjson
 import pytest
 
 from outlast.agents.port import ModelRequest
+from outlast.model.agent import Effect
 from outlast.model.error import ModelRejected
 from outlast.model.execution import Status
 from outlast.model.list_words import NotAFilter, filter_of, without_times
@@ -17,6 +19,7 @@ from tests.support.console import signed_in
 from tests.support.databases import SQLITE
 from tests.support.models import FakeModel, Reply, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
 ODD = "<img src=x onerror=alert(1)> \u202e & \x07\nline\u2028 end"
@@ -324,3 +327,32 @@ async def test_superseded_steps_stay_and_are_struck_through(make_api: MakeApi) -
         "3": "model superseded",
         "4": "model",
     }
+
+
+async def test_calls_that_a_cancel_cut_off_are_not_shown_as_running(make_api: MakeApi) -> None:
+    reached = asyncio.Event()
+
+    async def pay(_: object) -> str:
+        reached.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    model = FakeModel(by_turn([call(1, "pay"), call(2, "ship")], ["Done."]))
+    api = await make_api(
+        model,
+        agent=spec(tool("pay", Effect.DESTRUCTIVE), tool("ship", approval=True)),
+        tools=FakeTools(pay=pay),
+    )
+    run = await api.started()
+    await asyncio.wait_for(reached.wait(), BOUND)
+    await api.core.services.executions.cancel(api.caller, run)
+    reader = await signed_in(api)
+    for path in ("", "/live", "/timeline"):
+        page = await reader.page(f"/console/executions/{run}{path}")
+        states = re.findall(r'class="call-state [\w ]+">([\w ]+)<', page)[-3:]
+        assert sorted({*states} - {"done"}) == ["cut off", "not run"]
+        assert "Approve</button>" not in page
+    await api.core.services.executions.resume(api.caller, run)
+    page = await reader.page(f"/console/executions/{run}")
+    assert re.findall(r'class="call-state [\w ]+">([\w ]+)<', page) == ["waits", "waits"]
+    assert "superseded" not in page.split('id="transcript"')[1]

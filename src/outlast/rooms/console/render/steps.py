@@ -78,6 +78,15 @@ class Step:
     superseded_after: int | None = None
     """The highest step number when a roll-back superseded it; None: it stands."""
     ended_at: int | None = None
+    cut_off: bool = False
+    """Whether the execution has ended before it."""
+
+    def stand_again(self) -> None:
+        """Take back that a roll-back has superseded it: it was open, and is made again."""
+        self.superseded_after, self.cut_off = None, False
+        self.parts.clear()
+        self.asks = [ask for ask in self.asks if ask.answer is not None]
+        self.calls = [call for call in self.calls if call.answer is not None]
 
     @property
     def began(self) -> int:
@@ -128,9 +137,12 @@ class Step:
 
     @property
     def state(self) -> str:
-        """For a call: waits, denied, running, failed or done."""
+        """For a call: waits, denied, running, failed, done; cut off or not run by an end."""
         if self.result is not None:
             denied = self.asks and self.asks[-1].answer and not self.asks[-1].answer.approved
             return "denied" if denied else "failed" if self.result.is_error else "done"
+        if self.cut_off:
+            began = self.has_run or self.child is not None or self.calls
+            return "cut off" if began else "not run"
         open_calls = any(call.answer is None for call in self.calls)
         return "waits" if open_calls or self.open_ask is not None else "running"

@@ -108,7 +108,9 @@ def _state(step: Step) -> str:
         return "superseded"
     if step.is_tool:
         return step.state
-    return "running" if step.model is None else "done"
+    if step.model is not None:
+        return "done"
+    return "cut off" if step.cut_off else "running"
 
 
 def _kind(step: Step) -> Kind:

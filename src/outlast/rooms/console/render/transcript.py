@@ -157,17 +157,21 @@ class Transcript:
                 self._add_client_call(entry.at, event)
         self.at = entry.at
 
-    def _step(self, number: int, at: int) -> Step:
-        if number not in self.steps:
-            self.steps[number] = Step(number, at, self.at)
+    def _step(self, number: int, at: int, event: Event) -> Step:
+        found = self.steps.get(number)
+        if found is None:
+            found = self.steps[number] = Step(number, at, self.at)
             self.changed.add(number)
             self.moved = True
-        return self.steps[number]
+        elif found.superseded and not (found.is_recorded or _is_late(event)):
+            found.stand_again()
+            self.changed.add(number)
+        return found
 
     def _add_text(self, at: int, event: TextAdded | ThinkingAdded) -> None:
         if event.step <= self.earlier.step:
             return
-        step = self._step(event.step, at)
+        step = self._step(event.step, at, event)
         kind = "text" if isinstance(event, TextAdded) else "thinking"
         part = next((part for part in step.parts if part.number == event.part), None)
         if part is None:
@@ -182,7 +186,7 @@ class Transcript:
         number: int = event.step  # type: ignore[union-attr]
         if number <= self.earlier.step:
             return  # the late end of what a superseded step has called
-        step = self._step(number, at)
+        step = self._step(number, at, event)
         self.changed.add(number)
         match event:
             case ModelFinished():
@@ -220,7 +224,7 @@ class Transcript:
     def _add_client_call(self, at: int, event: ClientCallRequested | ClientCallAnswered) -> None:
         if event.step <= self.earlier.step:
             return
-        step = self._step(event.step, at)
+        step = self._step(event.step, at, event)
         self.changed.add(event.step)
         self.moved = True
         if isinstance(event, ClientCallRequested):
@@ -250,7 +254,15 @@ class Transcript:
     def _enter(self, status: Status, at: int) -> None:
         if status is not self.status:
             self.status, self.since = status, at
+            self._cut_off(ended=status in TERMINAL)
         self.moved = True
+
+    def _cut_off(self, *, ended: bool) -> None:
+        """Mark what an end has cut off; one that is resumed may go on with it."""
+        for step in self.steps.values():
+            if step.cut_off != ended and not (step.is_recorded or step.superseded):
+                step.cut_off = ended
+                self.changed.add(step.number)
 
     def _move(self, at: int, event: Event) -> None:
         match event:
@@ -301,3 +313,14 @@ class Transcript:
             if event.voids(step.number) and not step.superseded:
                 step.superseded_after = newest
                 self.changed.add(step.number)
+
+
+def _is_late(event: Event) -> bool:
+    """Whether it tells of what a step has called, which may end after the step is superseded."""
+    match event:
+        case ChildFinished():
+            return True
+        case ToolFinished() | ApprovalRequested():
+            return event.execution_id is not None
+        case _:
+            return False
