@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 import psycopg
-from psycopg import Connection, sql
+from psycopg import Connection
 
 Migrate = Callable[[str], None]
 """Makes the schema of the empty database at a URL."""
@@ -29,15 +29,17 @@ _CATALOGS: Final = (
 )
 """Those in which a row that is written means another schema, or another setting."""
 _WRITTEN: Final = [
-    f"(SELECT (count(*), sum(xmin::text::int8)) FROM pg_{catalog})" for catalog in _CATALOGS
+    f"(SELECT (count(*), count(*) FILTER (WHERE age(xmin) < now.age))::text FROM pg_{catalog})"
+    for catalog in _CATALOGS
 ]
 _SCHEMA: Final = f"""
 SELECT {", ".join(_WRITTEN)},
     (SELECT (count(*), sum(hashtext((relname, relowner, relacl, reloptions, relpersistence,
-        relrowsecurity, relreplident)::text))) FROM pg_class WHERE oid >= {_OURS}),
+        relrowsecurity, relreplident)::text)))::text FROM pg_class WHERE oid >= {_OURS}),
     (SELECT sum(reltuples) FROM pg_class WHERE oid >= {_OURS} AND relkind = 'r'),
     (SELECT count(*) FROM pg_statistic WHERE starelid >= {_OURS}),
     (SELECT datconnlimit FROM pg_database WHERE datname = current_database())
+FROM (SELECT age(%s::xid) AS age) AS now
 """
 _TABLES: Final = f"""
 SELECT oid::regclass::text, pg_relation_size(oid) / current_setting('block_size')::int
@@ -64,6 +66,8 @@ class UsedDatabase:
         self._uses = 0
         self._filled = [table for table, _ in self._tables()]
         """Tables that have rows from the beginning."""
+        self._last = self._run("SELECT pg_current_xact_id()::xid::text")[0][0]
+        """The last transaction before it is given out."""
         self._made = self._state()
 
     def empty(self) -> bool:
@@ -86,7 +90,8 @@ class UsedDatabase:
         if any(pages > _PAGES for _, pages in tables):
             return False
         written = [table for table, _ in tables if table not in self._filled]
-        self._run(";".join(f"DELETE FROM {table}" for table in written))
+        for table in written:
+            self._run(f"DELETE FROM {table}")
         self._run(_BEGIN)
         return self._state() == self._made
 
@@ -103,8 +108,8 @@ class UsedDatabase:
 
     def _state(self) -> list[Any]:
         rows = [self._run(f"SELECT {table} FROM {table}") for table in self._filled]
-        return [self._run(_SCHEMA), *rows]
+        return [self._run(_SCHEMA, self._last), *rows]
 
-    def _run(self, statement: str) -> list[tuple[Any, ...]]:
-        cursor = self._connection.execute(sql.SQL(cast("Any", statement)))
+    def _run(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
+        cursor = self._connection.execute(cast("Any", statement), values or None, prepare=True)
         return cursor.fetchall() if cursor.description else []
