@@ -205,7 +205,7 @@ def opened(pid: int) -> list[Path]:
 
 
 @pytest.mark.only(SQLITE)
-async def test_a_thousand_runs_leave_one_process_and_no_connection_more(
+async def test_hundreds_of_runs_leave_one_process_and_no_connection_more(
     server: ServerProcess, shop: SdkServer, tmp_path: Path
 ) -> None:
     (shop.folder / "go").touch()
@@ -219,10 +219,10 @@ async def test_a_thousand_runs_leave_one_process_and_no_connection_more(
     await asyncio.gather(*(run(number) for number in range(50)))
     before, files = children(server.pid), len(opened(server.pid))
     for _ in range(19):
-        await asyncio.gather(*(run(number) for number in range(50)))
+        await asyncio.gather(*(run(number) for number in range(10)))
     assert children(server.pid) == before
     started = [line for line in noted(tmp_path) if line.startswith("started")]
     assert len(started) == 1
     metrics = (await server.http.get("/metrics")).text
     assert "outlast_mcp_connections 2.0" in metrics
-    assert len(opened(server.pid)) <= files + 50  # as many as run at once
+    assert len(opened(server.pid)) <= files + 10  # as many as run at once
