@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Route, expect
 
 from tests.support.chromium import chromium, enter, visit
-from tests.support.console_server import approval_of, reaches, url_of
+from tests.support.console_server import approval_of, conversation_of, reaches, url_of
 from tests.support.processes import ServerProcess
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_chromium")]
@@ -86,3 +86,17 @@ async def test_a_page_whose_stream_a_proxy_holds_back_says_so(server: ServerProc
         await expect(at.page.locator("#live-state")).to_have_text("live")
         await expect(at.page.locator("#live-note")).to_have_count(0)
         await at.page.unroute("**/live?*")
+
+
+async def test_what_was_said_may_be_edited_once_it_has_ended_on_the_same_page(
+    server: ServerProcess,
+) -> None:
+    async with chromium() as browser, visit(browser, url_of(server)) as at:
+        run = await server.background("writer", "hold")
+        conversation = await conversation_of(server, run)
+        await enter(at, f"/console/playground?conversation={conversation}")
+        edit = at.page.get_by_role("link", name="Edit what you said")
+        await expect(at.page.locator("#head")).to_have_attribute("data-status", "running")
+        await expect(edit).to_be_hidden()
+        assert (await server.http.post(f"/v1/executions/{run}/cancel")).is_success
+        await expect(edit).to_be_visible()
