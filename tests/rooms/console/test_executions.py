@@ -14,6 +14,7 @@ from outlast.model.execution import Status
 from outlast.model.list_words import NotAFilter, filter_of, without_times
 from outlast.model.workspace import Scope
 from outlast.rooms.console.routes import executions as routes
+from outlast.testing import FakeClock
 from tests.support.api import Api, MakeApi
 from tests.support.console import signed_in
 from tests.support.databases import SQLITE
@@ -188,6 +189,24 @@ async def test_what_is_new_is_counted_and_rows_are_brought_up_to_date(api: Api) 
     for cell in ("status", "steps", "tokens", "credits", "took"):
         assert f'hx-target="#{cell}-{first}"' in changed
         assert f'id="{cell}-{first}"' in page
+
+
+async def test_a_change_that_is_committed_behind_the_list_and_dated_before_it_is_shown(
+    make_api: MakeApi,
+) -> None:
+    gate, clock = asyncio.Event(), FakeClock()
+    api = await make_api(FakeModel(lambda _: [gate, "Hello"]), clock=clock)
+    run = await api.started()
+    clock.advance(5)
+    reader = await signed_in(api)
+    page = await reader.page("/console/executions")
+    polled = re.search(r'hx-get="([^"]+/news/executions[^"]+)"', page)
+    assert polled
+    clock.set_by(-4)
+    gate.set()
+    await api.rested(run)
+    clock.set_by(4)
+    assert "completed" in await reader.page(unescape(polled[1]))
 
 
 async def test_what_models_and_users_wrote_is_shown_as_text(make_api: MakeApi) -> None:

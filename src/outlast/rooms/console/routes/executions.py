@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from outlast.http.call import Call
 from outlast.model.error import AgentNotFound, ExecutionNotFound, InvalidFilter, InvalidId
+from outlast.model.execution import LIVE
 from outlast.model.ids import EXECUTION, parse
 from outlast.model.saved_view import SavedView
 from outlast.model.whole_number import number_of
@@ -27,6 +28,8 @@ _LOOKED_AT: Final = 5_000
 """Executions of an agent that a page looks at for a filter of which no index leaves few."""
 _NAME: Final = "mine"
 """Of a view in commands, before it has one."""
+_COMMIT_MILLIS: Final = 60_000
+"""More than the time from a change's date to its commit."""
 _READ: Final = Scope.EXECUTIONS_READ
 _CHIPS: Final = (
     ("All", ""),
@@ -49,7 +52,7 @@ async def listed(
     """Return the list for a query; `refused`: why its filter was not saved as a view."""
     q, after, before = given.get("q", "").strip(), _id(given, "after"), _id(given, "before")
     rows: list[Row] = []
-    more, problem, further = False, "", None
+    more, problem, further, now = False, "", None, services.clock.now()
     try:
         rows, more, further = await _page(call, services, q, Page(_ROWS, after, before))
     except (NotAFilter, InvalidFilter, AgentNotFound) as error:
@@ -75,12 +78,21 @@ async def listed(
         is_first=after is None and before is None,
         may_execute=may_execute,
         rows=rows,
-        now=services.clock.now(),
+        now=now,
         chips=_CHIPS,
         newer=_query(q=q, before=rows[0].id) if rows and newer else "",
         older=_query(q=q, after=rows[-1].id) if rows and older else "",
-        news=_query(q=q, seen=rows[0].id, at=services.clock.now()) if rows and not newer else "",
+        news=_query(q=q, seen=rows[0].id, at=_since(rows, now)) if rows and not newer else "",
     )
+
+
+def _since(rows: Sequence[Row], now: int) -> int:
+    """Return the time since which changes of rows that were read now may not be among them.
+
+    What changes a live one may be dated before the read and committed behind it.
+    """
+    live = [one.updated_at for one in rows if one.status in LIVE]
+    return max(min([now, *live]), now - _COMMIT_MILLIS)
 
 
 def _code(call: Call, views: Sequence[SavedView], q: str) -> dict[str, list[Commands]]:
