@@ -39,6 +39,8 @@ T = TypeVar("T")
 APPROVED, ROLLED_BACK = "approved", "rolled back"
 """What people say that lets a tool have its effect again."""
 _REFUSALS = (Conflict, NotFound, InvalidField)
+_FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.001, 0.01, 1.5
+"""Seconds between two looks at all executions: a look takes more work than most of what goes on."""
 
 
 @dataclass(slots=True)
@@ -243,7 +245,7 @@ class CrashingServer:
 
     async def settle(self) -> None:
         """Wait until nothing goes on by itself, started again where it crashes meanwhile."""
-        quiet = 0
+        quiet, pause = 0, _FIRST_PAUSE
         try:
             async with asyncio.timeout(BOUND):
                 while quiet < 2:
@@ -256,7 +258,8 @@ class CrashingServer:
                             raise
                     if not quiet:
                         self._pass()
-                    await asyncio.sleep(0.001)
+                    await asyncio.sleep(_FIRST_PAUSE if quiet else pause)
+                    pause = min(_GROWTH * pause, _LONGEST_PAUSE)
         except TimeoutError:
             raise AssertionError(f"stuck: {await self._stuck()}") from None
         for task in [task for task in self._pending if task.done()]:
