@@ -1,10 +1,13 @@
 """`outlast run`: an execution from the terminal, with and without a server."""
 
+import asyncio
 import signal
 
 import orjson
 import pytest
 
+from outlast.cli.run import require_answer
+from outlast.client import Client
 from tests.support.command_line import CommandLine
 from tests.support.databases import POSTGRESQL, SQLITE
 
@@ -145,3 +148,20 @@ def test_without_a_worker_it_says_how_to_start_one(command_line: CommandLine) ->
     assert (code, out) == (2, "")
     assert "outlast worker" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.anyio
+async def test_a_server_that_takes_no_work_now_is_said_before_the_wait_for_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 2\r\n"
+        writer.write(head + b"content-type: application/json\r\n\r\n{}")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Client(f"http://127.0.0.1:{port}", "key", retries=0) as client:
+            await require_answer(client)
+    assert "takes no work now; trying again" in capsys.readouterr().err

@@ -156,7 +156,7 @@ async def _run_there(settings: Settings, request: RunRequest) -> int:
             note(f"A server uses this database: the run goes through it, at {client.url}.")
             if settings.agents:
                 note(f"The server's own agents are used, not those of {settings.agents}.")
-        await _require_answer(client)
+        await require_answer(client)
         more: dict[str, Any] = {"conversationId": request.conversation_id, "user": request.user}
         more = {name: value for name, value in more.items() if value is not None}
         if request.metadata:
@@ -175,10 +175,11 @@ async def _run_there(settings: Settings, request: RunRequest) -> int:
     return screen.end(execution_id, str(execution["status"]), error.get("message"))
 
 
-async def _require_answer(client: Client) -> None:
-    """Check that the server answers. Raises Misconfigured."""
+async def require_answer(client: Client) -> None:
+    """Check that the server answers; say if it takes no work now. Raises Misconfigured."""
     try:
-        await client.ready()
+        if not await client.ready():
+            note("The server takes no work now; trying again for up to a minute.")
     except Unreachable as error:
         raise Misconfigured(
             f"{error.message} The server that has this database listens elsewhere: "
