@@ -20,7 +20,12 @@ DRAIN: Final = 1
 MOST: Final = DRAIN + 20 + 12
 """Seconds until the process has gone, on a busy machine."""
 PATTERN: Final = 're.match("(a+)+$", "a" * 64 + "b")'
+SLEEP: Final = "ctypes.PyDLL(None).sleep(1000)"
+"""PyDLL keeps the lock while it calls."""
+KEEP: Final = PATTERN if WHOLE else SLEEP
+"""For the seconds that a server has: the pattern takes all of a core."""
 AGENTS: Final = f"""
+import ctypes
 import re
 import sys
 from pathlib import Path
@@ -34,13 +39,13 @@ def match() -> str:
     if not SEEN.exists():
         SEEN.touch()
         print("BEGUN", file=sys.stderr, flush=True)
-        {PATTERN}
+        {KEEP}
     return "at last"
 
 
 @tool(effect="read_only")
 def in_a_thread() -> str:
-    "A pattern that backtracks for ever, the first time"
+    "A call that never returns, the first time"
     return match()
 
 
@@ -76,8 +81,6 @@ Deadline({seconds}).watch([signal.SIGTERM])
 {begin}
 time.sleep(1000)
 """
-SLEEP: Final = "ctypes.PyDLL(None).sleep(1000)"
-"""PyDLL keeps the lock while it calls."""
 IN_A_THREAD: Final = "threading.Thread(target=keep, daemon=True).start()"
 
 
