@@ -166,8 +166,9 @@ class Ill(ExecutionStore):
         """Of the texts and outputs of this execution's steps, what the database does not take."""
         self.tried = 0
 
-    async def create(self, new: NewExecution) -> Created:
-        return await super().create(replace(new, begins=False))  # so that each begin is a move
+    async def create(self, new: NewExecution, *, begins: bool = False) -> Created:
+        del begins  # each begin is a move
+        return await super().create(new)
 
     async def advance(self, move: Advance) -> Advanced:
         if self.refuses and self.refuses in str((move.steps, move.texts)):

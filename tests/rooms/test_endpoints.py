@@ -92,7 +92,8 @@ async def test_every_route_of_the_server_is_an_endpoint_or_known_to_be_public(ap
         for method in route.methods or ()
     }
     every = [*ENDPOINTS, *console.endpoints]
-    assert served == {(endpoint.path, endpoint.method) for endpoint in every}
+    heads = {(page.path, "HEAD") for page in console.endpoints if page.method == "GET"}
+    assert served == heads | {(endpoint.path, endpoint.method) for endpoint in every}
     others = {route.path for route in routes if isinstance(route, PlainRoute)}
     others -= {endpoint.path for endpoint in every}
     pages = {"/docs", "/docs/errors", "/docs/errors/{code}"}

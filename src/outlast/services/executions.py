@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -209,7 +208,7 @@ class Executions:
 
     async def _create(self, agent: Agent, new: NewExecution) -> Started:
         with self._engine.free_slot(new.id) as free:
-            created = await self._store.executions.create(replace(new, begins=free))
+            created = await self._store.executions.create(new, begins=free)
         for execution in created.interrupted:
             with suppress(ExecutionNotFound):
                 await self._lifecycle.interrupt(execution)

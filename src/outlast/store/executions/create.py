@@ -13,7 +13,7 @@ from outlast.model.error import (
     TooManyTurns,
 )
 from outlast.model.event import Entry, ExecutionCancelled, ExecutionStarted
-from outlast.model.execution import Execution, OnBusy, Status, at_rest
+from outlast.model.execution import Execution, OnBusy, Status, advanced, at_rest
 from outlast.store.budgets.read import budgets_of, has_budgets
 from outlast.store.conversations.rows import (
     CONTINUE_CONVERSATION,
@@ -45,8 +45,12 @@ from outlast.store.tables import to_json
 from outlast.store.tasks.rows import INSERT_TASK, task_columns
 
 
-def create(new: NewExecution) -> Transaction[Created]:
-    """Insert an execution with its first event; the conversation's row orders the turns."""
+def create(new: NewExecution, *, begins: bool = False) -> Transaction[Created]:
+    """Insert an execution with its first event; the conversation's row orders the turns.
+
+    `begins`: this process has a free slot, and begins its first segment in the same commit, unless
+    it waits for another turn or may spend from budgets.
+    """
     if new.idempotency is not None:
         known = yield from _first_request(new, new.idempotency)
         if known is not None:
@@ -68,7 +72,7 @@ def create(new: NewExecution) -> Transaction[Created]:
     )
     turn, session, user = yield from _take_turn(new, conversation)
     created = _new_execution(new, turn, session, user, waiting=bool(live))
-    begins = not (live or created.is_client_driven) and (yield from _begins(new))
+    begins = begins and not live and (yield from _may_begin(created))
     execution = created
     if begins or created.is_client_driven:
         execution = _begun(created, tries=int(begins))
@@ -96,9 +100,9 @@ def create(new: NewExecution) -> Transaction[Created]:
     )
 
 
-def _begins(new: NewExecution) -> Part[bool]:
-    """Return whether its first segment begins too: what it spends from is read by a later begin."""
-    return new.begins and not (yield from has_budgets(new.workspace_id))
+def _may_begin(created: Execution) -> Part[bool]:
+    """Return False if a client drives it, or if it may spend from budgets, which a begin reads."""
+    return not (created.is_client_driven or (yield from has_budgets(created.workspace_id)))
 
 
 def _require_budgets(new: NewExecution) -> Part[None]:
@@ -184,15 +188,15 @@ def interrupt(live: Sequence[Execution], at: int) -> Part[tuple[tuple[Execution,
 
 def _begun(execution: Execution, tries: int) -> Execution:
     """Return an execution as running from its creation on."""
-    return replace(
-        execution,
-        status=Status.RUNNING,
-        waiting=False,
-        segment=1,
-        started_at=execution.created_at,
-        active_since=execution.created_at,
-        tries=tries,
-    )
+    changes = {
+        "status": Status.RUNNING,
+        "waiting": False,
+        "segment": 1,
+        "started_at": execution.created_at,
+        "active_since": execution.created_at,
+        "tries": tries,
+    }
+    return advanced(execution, changes)
 
 
 def _first_request(new: NewExecution, idempotency: Idempotency) -> Part[Created | None]:

@@ -87,14 +87,16 @@ class ExecutionStore:
         self._driver = driver
         self._siblings = Siblings(driver)
 
-    async def create(self, new: NewExecution) -> Created:
+    async def create(self, new: NewExecution, *, begins: bool = False) -> Created:
         """Record an execution, or find the one that this idempotency key or message made.
+
+        `begins`: this process has a free slot for it, so that the same commit may begin it.
 
         Raises ConversationNotFound, ConversationBusy (on_busy=reject), TooManyTurns, QuotaExceeded,
         IdempotencyMismatch, ExecutionNotFound and Conflict (a required cut finds no turn, or one
         that is cut already).
         """
-        return await self._driver.write(lambda: create(new))
+        return await self._driver.write(lambda: create(new, begins=begins))
 
     async def advance(self, move: Advance) -> Advanced:
         """Make one move. Raises StaleWrite, BudgetRefused; then nothing has changed."""

@@ -121,9 +121,6 @@ class NewExecution:
     least_output: int = LEAST_OUTPUT
     """Minimum tokens of an answer for which these must have room."""
     memory_stores: tuple[MemoryAccess, ...] = ()
-    begins: bool = False
-    """Whether this process has a free slot, and begins its first segment in the same commit, unless
-    it waits for another turn or spends from budgets."""
 
 
 @dataclass(frozen=True, slots=True)
