@@ -109,6 +109,12 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(exitstatus: int) -> None:
+    if exitstatus == pytest.ExitCode.OK:
+        disks.remove_files()
+
+
 def _database_of(item: pytest.Item) -> str | None:
     """The kind that a test runs on; None where it needs no database."""
     assert isinstance(item, pytest.Function)

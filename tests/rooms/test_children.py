@@ -79,7 +79,7 @@ async def test_the_console_shows_what_a_root_has_spent_as_the_api_does(api: Api)
     ]
     assert spent[0] > spent[1] > 0
     listed = await reader.page("/console/executions")
-    shown = [float(one) for one in re.findall(r'data-name="credits">([^<]+)<', listed)]
+    shown = [float(one) for one in re.findall(r'data-name="credits"[^>]*>([^<]+)<', listed)]
     assert sorted(shown, reverse=True) == spent
     page = await reader.page(f"/console/executions/{root['id']}")
     assert f"{spent[0]} credits with what it has called" in page

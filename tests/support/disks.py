@@ -13,6 +13,8 @@ import pytest
 
 ON_DISK: Final = Path(tempfile.gettempdir())
 """Where temporary files go by default: for what is to stay."""
+_NAME: Final = "outlast-test-files-"
+"""Before the number of the process whose files are in a folder in memory."""
 _ROOM: Final = 1 << 30
 """Bytes that must be free in memory."""
 
@@ -33,9 +35,19 @@ def files_in_memory() -> None:
     On a disk, a third of the processor time of a test of the SQLite store is the disk's.
     """
     if "TMPDIR" not in os.environ and (parent := memory()) is not None:
-        folder = parent / f"outlast-tests-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        for left in parent.glob(f"{_NAME}*"):
+            if not (Path("/proc") / left.name.removeprefix(_NAME)).exists():
+                shutil.rmtree(left, ignore_errors=True)
+        folder = parent / f"{_NAME}{os.getpid()}"
+        folder.mkdir(mode=0o711)  # Postgres has an owner of its own
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+
+
+def remove_files() -> None:
+    """Remove the files of this run from memory; those of a failed one stay until the next run."""
+    folder = Path(tempfile.gettempdir())
+    if folder.name == f"{_NAME}{os.getpid()}":
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

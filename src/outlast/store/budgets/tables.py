@@ -275,8 +275,9 @@ def _with_totals(*where: ColumnElement[bool], limit: bool = False) -> Statement:
 
 
 ANY_BUDGET: Final = Statement(
-    select(literal_column("1"))
+    select(budgets.c.owner)
     .where(budgets.c.workspace_id == bindparam("workspace"))
+    .order_by(budgets.c.owner)
     .limit(literal_column("1"))
 )
 
