@@ -13,6 +13,7 @@ import pytest
 
 ON_DISK: Final = Path(tempfile.gettempdir())
 """Where temporary files go by default: for what is to stay."""
+_USUAL: Final = "/tmp"
 _NAME: Final = "outlast-test-files-"
 """Before the number of the process whose files are in a folder in memory."""
 _ROOM: Final = 1 << 30
@@ -30,11 +31,13 @@ def memory() -> Path | None:
 
 
 def files_in_memory() -> None:
-    """Put temporary files in memory, those of processes of tests too, unless TMPDIR says where.
+    """Put temporary files in memory, unless TMPDIR names another folder than the usual one.
 
-    On a disk, a third of the processor time of a test of the SQLite store is the disk's.
+    Processes of tests put theirs there too. On a disk, a third of the processor time of a test of
+    the SQLite store is the disk's.
     """
-    if "TMPDIR" not in os.environ and (parent := memory()) is not None:
+    usual = os.environ.get("TMPDIR", _USUAL) == _USUAL
+    if usual and (parent := memory()) is not None:
         for left in parent.glob(f"{_NAME}*"):
             if not (Path("/proc") / left.name.removeprefix(_NAME)).exists():
                 shutil.rmtree(left, ignore_errors=True)
