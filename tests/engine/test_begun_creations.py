@@ -1,8 +1,6 @@
 """On SQLite the commit that creates an execution begins it too, if the process has a free slot."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -12,40 +10,18 @@ from outlast.model.event import ExecutionCreated, ExecutionStarted
 from outlast.model.execution import Execution, Status
 from outlast.model.ids import CONVERSATION
 from outlast.services.budgets import SetBudget
-from outlast.store.driver import Driver
 from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.page import Page
-from outlast.store.store import Store
 from outlast.testing import NamedModels, owner
 from tests.support.crashes import Crash
 from tests.support.databases import SQLITE, Database
 from tests.support.engine import EngineHarness, MakeEngine, start_request
 from tests.support.models import FakeModel
-from tests.support.recording import HoldingDriver, RecordingDriver, recorded
+from tests.support.recording import HoldingDriver, RecordingDriver, holding, recorded
 from tests.support.tools import FakeTools, spec
-from tests.support.waiting import BOUND, between_looks
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
-
-Holds = list[HoldingDriver]
-
-
-def holding(drivers: Holds) -> Callable[[Driver], Store]:
-    """Return what makes a store that holds back creations."""
-
-    def store(driver: Driver) -> Store:
-        made: Any = HoldingDriver(driver, "create")
-        drivers.append(made)
-        return Store.over(made)
-
-    return store
-
-
-async def at_rest(server: EngineHarness) -> None:
-    """Return once no segment runs."""
-    async with asyncio.timeout(BOUND):
-        while server.core.engine.running:
-            await between_looks()
 
 
 async def row_of(server: EngineHarness, execution_id: str) -> Execution:
@@ -57,8 +33,7 @@ async def test_a_run_is_two_commits(make_engine: MakeEngine) -> None:
     gate = asyncio.Event()
     server = await make_engine(FakeModel(lambda _: [gate, "Hello"]), store=recorded(drivers))
     before = len(drivers[0].transactions)
-    request = start_request()
-    started = await server.executions.start(server.caller, "agent", request)
+    started = await server.executions.start(server.caller, "agent", start_request())
     created = started.execution
     assert (created.status, created.segment, created.started_at) == (Status.QUEUED, 0, None)
     row = await row_of(server, created.id)
@@ -83,32 +58,25 @@ async def test_what_finds_no_slot_is_queued_until_one_is_free(make_engine: MakeE
     gate.set()
     for one in (first, second, third):
         assert (await server.rest(one)).execution.segment == 1
-    await at_rest(server)
+    await until(lambda: server.core.engine.running == 0)
     assert (await row_of(server, await server.start())).segment == 1
 
 
 async def test_the_slot_of_a_creation_that_fails_is_free_again(make_engine: MakeEngine) -> None:
-    drivers: Holds = []
+    drivers: list[HoldingDriver] = []
     server = await make_engine(
-        FakeModel(lambda _: ["Hello"]), concurrency=1, store=holding(drivers)
+        FakeModel(lambda _: ["Hello"]), concurrency=1, store=holding("create", drivers)
     )
     unknown = server.core.clock.new_id(CONVERSATION)
     failing = asyncio.create_task(server.start(conversation_id=unknown))
-    await held(drivers, 1)
+    await until(lambda: drivers[0].holds == 1)
     waiting = asyncio.create_task(server.start())
-    await held(drivers, 2)
+    await until(lambda: drivers[0].holds == 2)
     drivers[0].gate.set()
     with pytest.raises(ConversationNotFound):
         await failing
     queued = await waiting
     assert (await server.rest(queued)).execution.output == "Hello"
-
-
-async def held(drivers: Holds, number: int) -> None:
-    """Return once so many creations are held back."""
-    async with asyncio.timeout(BOUND):
-        while drivers[0].holds < number:
-            await between_looks()
 
 
 async def test_with_a_budget_the_begin_is_a_commit_of_its_own(make_engine: MakeEngine) -> None:
@@ -137,17 +105,17 @@ async def test_a_later_turn_that_waits_is_queued(make_engine: MakeEngine) -> Non
 
 
 async def test_an_engine_that_stops_leaves_what_is_just_created_to_the_next_one(
-    database: Database, make_engine: MakeEngine
+    make_engine: MakeEngine,
 ) -> None:
-    drivers: Holds = []
+    drivers: list[HoldingDriver] = []
     model = FakeModel(lambda _: ["Hello"])
-    server = await make_engine(model, store=holding(drivers))
+    server = await make_engine(model, store=holding("create", drivers))
     starting = asyncio.create_task(server.start())
-    await held(drivers, 1)
+    await until(lambda: drivers[0].holds == 1)
     await server.core.engine.stop(0)
     drivers[0].gate.set()
     created = await starting
-    await at_rest(server)
+    await until(lambda: server.core.engine.running == 0)
     row = await row_of(server, created)
     assert (row.status, row.tries, model.requests) == (Status.RUNNING, 0, [])
 

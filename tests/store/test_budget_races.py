@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Any
 
 import psycopg
 import pytest
@@ -14,14 +13,12 @@ from outlast.model.execution import Status
 from outlast.model.usage import Usage
 from outlast.services.budgets import SetBudget
 from outlast.store.budgets.shares import SHARES, share_of
-from outlast.store.driver import Driver
 from outlast.store.request_charges import RequestCharge
-from outlast.store.store import Store
 from tests.support.databases import POSTGRESQL, Database
 from tests.support.models import FakeModel
-from tests.support.recording import HoldingDriver
+from tests.support.recording import HoldingDriver, holding
 from tests.support.trees import MakeTeam, Team, agent, make_team, said
-from tests.support.waiting import BOUND, between_looks
+from tests.support.waiting import BOUND, between_looks, until
 
 pytestmark = pytest.mark.anyio
 
@@ -67,21 +64,16 @@ async def test_a_bound_of_seconds_that_comes_or_goes_before_a_reservation_leaves
 ) -> None:
     held: list[HoldingDriver] = []
 
-    def store(driver: Driver) -> Store:
-        made: Any = HoldingDriver(driver, "reserve_in_one")
-        held.append(made)
-        return Store.over(made)
-
     gate = asyncio.Event()
     model = FakeModel(lambda _: ["Hm", gate])
-    world = await team({"lead": model}, agent("lead", settings=SHORT), store=store)
+    world = await team(
+        {"lead": model}, agent("lead", settings=SHORT), store=holding("reserve_in_one", held)
+    )
     bounds: list[dict[str, int]] = [{"tokens": 10_000}, after]
     first, second = reversed(bounds) if how == "goes" else bounds
     await _set(world, **first)
     started = [await world.start() for _ in range(4)]
-    async with asyncio.timeout(BOUND):
-        while held[0].holds < len(started):
-            await between_looks()
+    await until(lambda: held[0].holds == len(started))
     if how == "is removed":
         await _remove(world)
     await _set(world, **second)

@@ -55,6 +55,17 @@ class HoldingDriver:
         return await self._driver.write(transaction, **more)
 
 
+def holding(name: str, drivers: list[HoldingDriver]) -> Any:
+    """A function that makes a store whose driver, added to these, holds back such transactions."""
+
+    def store(driver: Driver) -> Store:
+        made: Any = HoldingDriver(driver, name)
+        drivers.append(made)
+        return Store.over(made)
+
+    return store
+
+
 def _statements_of(request: Request) -> list[Statement]:
     if isinstance(request, Query):
         return [request.statement]

@@ -59,9 +59,7 @@ class InlineEngine:
         self._wanted: set[str] = set()
         """Executions that are runnable again while their previous segment is still ending."""
         self._kept: set[str] = set()
-        """Executions that are being created, for each of which a slot is kept."""
-        self._reading = 0
-        """Executions of the backlog that are read to begin; each has a slot."""
+        """Executions that are being created, or read to begin: for each a slot is kept."""
         self._accepting = False
         self._failures: dict[str, int] = {}
         """Consecutive failures of the store or this process, by execution."""
@@ -148,8 +146,7 @@ class InlineEngine:
 
     @property
     def _has_free_slot(self) -> bool:
-        taken = len(self._segments) + len(self._kept) + self._reading
-        return taken < self._concurrency
+        return len(self._segments) + len(self._kept) < self._concurrency
 
     def _begin(self, execution: Execution) -> None:
         if execution.id in self._segments:
@@ -188,7 +185,7 @@ class InlineEngine:
         """Begin the next waiting execution if there is a free slot."""
         if self._accepting and self._backlog and self._has_free_slot:
             workspace_id, execution_id = self._backlog.popleft()
-            self._reading += 1
+            self._kept.add(execution_id)
             work = self._read_and_begin(workspace_id, execution_id)
             self._spawn(work, execution_id, self._waits)
 
@@ -197,7 +194,7 @@ class InlineEngine:
             try:
                 execution = await self._segments.read(workspace_id, execution_id)
             finally:
-                self._reading -= 1
+                self._kept.discard(execution_id)
         except OutlastError:
             if self._segments.retry_seconds(execution_id, _FIRST_WAIT) > _FIRST_WAIT:
                 self._try_in(workspace_id, execution_id, _FIRST_WAIT)
