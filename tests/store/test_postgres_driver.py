@@ -153,12 +153,12 @@ async def test_the_server_ends_a_statement_before_we_hang_up(database: Database)
 
 
 async def test_a_shorter_timeout_of_the_operator_stays(database: Database) -> None:
-    database.rows("ALTER ROLE CURRENT_USER SET statement_timeout TO '3s'")
+    database.alter("ALTER ROLE CURRENT_USER SET statement_timeout TO '3s'")
     try:
         async with opened(database) as driver:
             [(found,)] = await driver.read(running("SELECT current_setting('statement_timeout')"))
     finally:
-        database.rows("ALTER ROLE CURRENT_USER RESET statement_timeout")
+        database.alter("ALTER ROLE CURRENT_USER RESET statement_timeout")
     assert found == "3s"
 
 
@@ -175,7 +175,7 @@ async def test_a_connection_that_is_ended_is_replaced_and_the_statement_run_agai
 @pytest.mark.parametrize("level", ["serializable", "repeatable read"])
 async def test_a_transaction_says_its_level(database: Database, level: str) -> None:
     name = database.url.rpartition("/")[2]
-    database.rows(f"ALTER DATABASE {name} SET default_transaction_isolation TO '{level}'")
+    database.alter(f"ALTER DATABASE {name} SET default_transaction_isolation TO '{level}'")
     async with opened(database) as driver:
         [(found,)] = await driver.write(running("SELECT current_setting('transaction_isolation')"))
         await driver.ping()
@@ -184,7 +184,7 @@ async def test_a_transaction_says_its_level(database: Database, level: str) -> N
 
 async def test_a_database_that_takes_no_writes_is_not_ready(database: Database) -> None:
     name = database.url.rpartition("/")[2]
-    database.rows(f"ALTER DATABASE {name} SET default_transaction_read_only TO on")
+    database.alter(f"ALTER DATABASE {name} SET default_transaction_read_only TO on")
     async with opened(database) as driver:
         with pytest.raises(Overloaded, match="accepts no writes"):
             await driver.ping()

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -20,7 +21,7 @@ from outlast.store.driver import Driver, Query, TransactionResult
 from outlast.store.migrations import migrate_sqlite
 from outlast.store.sqlite import SqliteDriver
 from outlast.testing import core_on
-from tests.support import kinds
+from tests.support import kept_connections, kinds
 from tests.support.postgres import Databases
 
 SQLITE, POSTGRESQL = kinds.SQLITE, kinds.POSTGRESQL
@@ -64,6 +65,11 @@ class Database:
         with psycopg.connect(self.url) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+    def alter(self, statement: str) -> None:
+        """Change what sessions begin with; from then on, each server has new ones."""
+        self.rows(statement)
+        kept_connections.end(urlsplit(self.url).path.removeprefix("/"))
 
 
 Another = Callable[[], Database]

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
+from tests.support import kept_connections
 from tests.support.disks import memory
 from tests.support.recycling import Migrate, UsedDatabase
 
@@ -196,6 +197,7 @@ class Databases:
         url = self._create(f"TEMPLATE {self._templates[migrate]} STRATEGY file_copy")
         if self._recycle:
             self._given[url] = UsedDatabase(url, migrate)
+            kept_connections.keep(_name_of(url))
         return url
 
     def copy(self, url: str) -> str:
@@ -216,6 +218,7 @@ class Databases:
 
     def _delete(self, url: str) -> None:
         if (given := self._given.pop(url, None)) is not None:
+            kept_connections.end(_name_of(url))
             given.close()
         self._admin.execute(f"DROP DATABASE {_name_of(url)} WITH (FORCE)")
         self._made.remove(url)

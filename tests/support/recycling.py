@@ -11,6 +11,8 @@ from typing import Any, Final, cast
 import psycopg
 from psycopg import Connection
 
+from tests.support import kept_connections
+
 Migrate = Callable[[str], None]
 """Makes the schema of the empty database at a URL."""
 _USES: Final = 25
@@ -48,7 +50,7 @@ FROM pg_class WHERE oid >= {_OURS} AND relkind = 'r' AND relnamespace = 'public'
 """
 _OTHERS: Final = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND NOT pid = ANY(%s::int[])
 """
 _BEGIN: Final = """
 SELECT setval(seqrelid::regclass, seqstart, false), pg_stat_reset() FROM pg_sequence
@@ -63,6 +65,7 @@ class UsedDatabase:
         self.migrate = migrate
         self._connection: Connection[Any] = psycopg.connect(url, autocommit=True)
         self._run("SET session_replication_role TO replica")  # without triggers
+        self._name = self._connection.info.dbname
         self._uses = 0
         self._filled = [table for table, _ in self._tables()]
         """Tables that have rows from the beginning."""
@@ -98,7 +101,8 @@ class UsedDatabase:
     def _end_others(self) -> None:
         """End the sessions of the test, whose processes may still be on their way out."""
         end = time.monotonic() + _BOUND
-        while self._run(_OTHERS):
+        kept = kept_connections.sessions(self._name)
+        while self._run(_OTHERS, kept):
             if time.monotonic() > end:
                 raise psycopg.OperationalError("a session does not end")
             time.sleep(_LOOK_SECONDS)  # nothing says when it has ended
@@ -110,6 +114,6 @@ class UsedDatabase:
         rows = [self._run(f"SELECT {table} FROM {table}") for table in self._filled]
         return [self._run(_SCHEMA, self._last), *rows]
 
-    def _run(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
+    def _run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         cursor = self._connection.execute(cast("Any", statement), values or None, prepare=True)
         return cursor.fetchall() if cursor.description else []
