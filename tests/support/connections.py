@@ -5,7 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, Final, Self, cast
 
 import uvicorn
 
@@ -13,6 +13,9 @@ from outlast.http.connections import Bounds, Connections
 from outlast.web import refusing
 from tests.support.api import Api
 from tests.support.waiting import BOUND
+
+_RECEIVED_FAST: Final = 1 << 20
+"""What the kernel and a reader take at once for a client that reads fast."""
 
 
 @asynccontextmanager
@@ -112,6 +115,17 @@ class Connection:
             except ConnectionError:
                 pass
             return found
+
+    async def rest_in_chunks(self) -> bytes:
+        """The rest of a chunked body, up to its last chunk, read as fast as it comes."""
+        wire: socket.socket = self.writer.get_extra_info("socket")
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED_FAST)
+        cast("Any", self.reader)._limit = _RECEIVED_FAST
+        found = bytearray()
+        async with asyncio.timeout(BOUND):
+            while not found.endswith(b"0\r\n\r\n"):
+                found += await self.reader.read(_RECEIVED_FAST)
+        return bytes(found)
 
     async def stays_open(self, seconds: float) -> bool:
         """Whether nothing comes, not even the end, for so long."""
