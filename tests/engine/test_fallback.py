@@ -27,7 +27,7 @@ from outlast.model.usage import Usage
 from outlast.services.executions import ExecutionView
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.engine.test_crash import Client, shown_text
-from tests.engine.test_providers import ImpatientClock
+from tests.support.clocks import ImpatientClock
 from tests.support.crashes import Crash
 from tests.support.databases import SQLITE, Another, Database
 from tests.support.engine import start_request

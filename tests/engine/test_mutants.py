@@ -26,8 +26,8 @@ from outlast.model.workspace import Principal
 from outlast.rooms.executions import render
 from outlast.services.executions import ExecutionView
 from outlast.testing import NamedModels, owner
-from tests.engine.test_providers import ImpatientClock
 from tests.support.broken_answers import Mutants
+from tests.support.clocks import ImpatientClock
 from tests.support.databases import Database
 from tests.support.engine import start_request
 from tests.support.provider import FakeProvider, Reply

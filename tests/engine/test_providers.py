@@ -11,6 +11,7 @@ from outlast.model.agent import AgentSpec
 from outlast.model.clock import SystemClock
 from outlast.model.execution import Status
 from outlast.testing import NamedModels, owner
+from tests.support.clocks import ImpatientClock
 from tests.support.databases import POSTGRESQL, SQLITE, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
@@ -24,13 +25,6 @@ ADD_GUARDRAILS = {
     POSTGRESQL: """UPDATE agent_versions SET spec = spec::jsonb || '{"guardrails": "on"}'""",
 }
 KEY = "sk-provider-key-of-the-test"
-
-
-class ImpatientClock(SystemClock):
-    """Waits for nothing, so that a provider's retries take no time."""
-
-    async def sleep(self, seconds: float) -> None:
-        await super().sleep(seconds if seconds == 1.0 else 0)  # the engine's watch keeps its pace
 
 
 @pytest.mark.parametrize(
