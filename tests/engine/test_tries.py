@@ -12,7 +12,7 @@ from outlast.app import Core
 from outlast.model.agent import Effect, Limits
 from outlast.model.error import Overloaded, Refused
 from outlast.model.event import ExecutionFailed
-from outlast.model.execution import Execution, Status
+from outlast.model.execution import TERMINAL, Execution, Status
 from outlast.model.usage import Usage
 from outlast.model.workspace import Principal
 from outlast.store.driver import Driver
@@ -52,14 +52,27 @@ async def settled(
     core: Core, caller: Principal, execution_id: str, clock: FakeClock | None = None
 ) -> Execution:
     """The execution once it has ended, with time going on."""
-    async with asyncio.timeout(BOUND):
-        while True:
-            found = await core.store.executions.get(caller.workspace_id, execution_id)
-            if found.status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED):
-                return found
-            if clock is not None:
-                clock.advance(31)
-            await between_looks()
+
+    async def ended() -> Execution | None:
+        found = await core.store.executions.get(caller.workspace_id, execution_id)
+        if found.status in TERMINAL:
+            return found
+        if clock is not None:
+            clock.advance(31)
+        return None
+
+    return await until_found(ended)
+
+
+async def tried(store: "Ill", times: int, clock: FakeClock, seconds: int = 31) -> None:
+    """Return once the store was tried so often, with time going on."""
+
+    async def often() -> bool:
+        if store.tried < times:
+            clock.advance(seconds)
+        return store.tried >= times
+
+    await until_found(often)
 
 
 class Pill:
@@ -221,10 +234,7 @@ async def test_a_database_that_is_away_uses_up_no_tries(database: Database) -> N
         store = ill(core)
         store.advances, store.is_away = Overloaded(), True
         started = await core.services.executions.start(caller, "agent", start_request())
-        async with asyncio.timeout(BOUND):
-            while store.tried < 3:
-                clock.advance(31)
-                await between_looks()
+        await tried(store, 3, clock)
         store.advances, store.is_away = None, False
         assert (await settled(core, caller, started.execution.id, clock)).output == "Hello"
 
@@ -309,10 +319,7 @@ async def test_an_execution_that_cannot_even_be_failed_is_given_up_for_an_hour(
         store.advances, store.ends = RuntimeError("odd"), ends
         with capture_logs() as logs:
             started = await core.services.executions.start(caller, "agent", start_request())
-            async with asyncio.timeout(BOUND):
-                while not [log for log in logs if log["event"] == GIVEN_UP]:
-                    clock.advance(31)
-                    await between_looks()
+            await until_found(lambda: given_up_in(logs, clock))
             for _ in range(20):
                 clock.advance(31)
                 await between_looks()
@@ -326,6 +333,14 @@ async def test_an_execution_that_cannot_even_be_failed_is_given_up_for_an_hour(
         store.advances = store.ends = None
         again = await core.services.executions.start(caller, "agent", start_request())
         assert (await settled(core, caller, again.execution.id, clock)).output == "Hello"
+
+
+async def given_up_in(logs: list[Any], clock: FakeClock) -> bool:
+    """Whether a log says that one was given up; otherwise time goes on."""
+    found = any(log["event"] == GIVEN_UP for log in logs)
+    if not found:
+        clock.advance(31)
+    return found
 
 
 async def given_back(database: Database, execution_id: str) -> bool:
@@ -350,16 +365,14 @@ async def test_what_was_given_up_is_tried_once_an_hour_and_ends_once_that_works(
         store = ill(core)
         store.advances, store.ends = RuntimeError("odd"), RuntimeError("odder")
         started = await core.services.executions.start(caller, "agent", start_request())
-        for tried in (3, 4, 5):
-            async with asyncio.timeout(BOUND):
-                while store.tried < tried:
-                    clock.advance(31 if tried == 3 else 3600)
-                    await between_looks()
+        for times in (3, 4, 5):
+            await tried(store, times, clock, 31 if times == 3 else 3600)
             for _ in range(20):
                 clock.advance(31)
                 await between_looks()
-            assert store.tried == tried
+            assert store.tried == times
         store.advances = store.ends = None
+        clock.advance(3600)
         assert (await settled(core, caller, started.execution.id, clock)).output == "Hello"
 
 
