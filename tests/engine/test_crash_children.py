@@ -15,13 +15,13 @@ from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.page import Page
 from outlast.store.waits.decide import DecideWait
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.support.crashes import MOVES, STEPS, Crash
+from tests.support.crashes import MOVES, STEPS, Crash, no_crash
 from tests.support.databases import Another, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, tool
 from tests.support.trees import CHILD, agent, said
-from tests.support.waiting import BOUND, between_looks, lives_until
+from tests.support.waiting import BOUND, lives_until
 
 pytestmark = pytest.mark.anyio
 
@@ -51,11 +51,16 @@ def tools() -> FakeTools:
     return FakeTools(middle=CHILD, other=CHILD, look=lambda _: "seen", pay=lambda _: "paid")
 
 
-async def lead_to_its_end(core: Core, caller: Principal, root: str, clock: FakeClock) -> None:
+async def lead_to_its_end(
+    core: Core, caller: Principal, root: str, clock: FakeClock, committed: asyncio.Event
+) -> None:
     """Be the person who decides in every execution, until the root has ended."""
     workspace_id = caller.workspace_id
-    while (await core.store.executions.get(workspace_id, root)).status not in TERMINAL:
+    while True:
+        committed.clear()
         page = await core.store.executions.page(workspace_id, ExecutionFilter(), Page(50))
+        if any(one.id == root and one.status in TERMINAL for one in page):
+            return
         waits = await core.store.waits.of_each(workspace_id, [one.id for one in page])
         for one in (wait for found in waits.values() for wait in found):
             if one.is_open and one.is_approval:
@@ -68,7 +73,7 @@ async def lead_to_its_end(core: Core, caller: Principal, root: str, clock: FakeC
                     "key_1",
                 )
                 await core.store.waits.decide(request)
-        await between_looks()
+        await committed.wait()
 
 
 async def until_crash(database: Database, crash: Crash) -> tuple[Principal, str, bool]:
@@ -82,7 +87,7 @@ async def until_crash(database: Database, crash: Crash) -> tuple[Principal, str,
         await core.services.agents.put(caller.workspace_id, specs)
         started = await core.services.executions.start(caller, "lead", start_request())
         root = started.execution.id
-        running = lead_to_its_end(core, caller, root, clock)
+        running = lead_to_its_end(core, caller, root, clock, crash.committed)
         return caller, root, await lives_until(crash.happened, running)
 
 
@@ -94,13 +99,13 @@ async def test_a_crash_at_any_commit_of_a_tree_reaches_the_same_end(
         database = another_database()
         crash = Crash(writes, commits_last=commits_last, transactions=STEPS | MOVES)
         caller, root, crashed = await until_crash(database, crash)
-        clock = FakeClock()
+        clock, later = FakeClock(), no_crash()
         clock.advance(60)  # ids come from the clock
         async with (
             asyncio.timeout(BOUND),
-            database.core(models=models(), tools=tools(), clock=clock) as core,
+            database.core(models=models(), tools=tools(), clock=clock, store=later.store) as core,
         ):
-            await lead_to_its_end(core, caller, root, clock)
+            await lead_to_its_end(core, caller, root, clock, later.committed)
             found = await core.store.executions.page(
                 caller.workspace_id, ExecutionFilter(), Page(50)
             )

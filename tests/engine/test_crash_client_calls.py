@@ -17,13 +17,13 @@ from outlast.model.execution import TERMINAL, Status, ToolStep
 from outlast.model.wait import CallResult, Decision
 from outlast.model.workspace import Principal
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.support.crashes import MOVES, STEPS, Crash
+from tests.support.crashes import MOVES, STEPS, Crash, no_crash
 from tests.support.databases import Another, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import call
 from tests.support.trees import agent
-from tests.support.waiting import BOUND, between_looks, lives_until
+from tests.support.waiting import BOUND, lives_until
 
 pytestmark = pytest.mark.anyio
 
@@ -62,10 +62,16 @@ def models() -> NamedModels:
     return NamedModels({"lead": FakeModel(lead), "worker": FakeModel(worker)})
 
 
-async def lead_to_its_end(core: Core, caller: Principal, root: str, clock: FakeClock) -> None:
+async def lead_to_its_end(
+    core: Core, caller: Principal, root: str, clock: FakeClock, committed: asyncio.Event
+) -> None:
     """Be the client and the person, who see the root alone, until it has ended."""
     services = core.services
-    while (view := await services.executions.get(caller, root)).execution.status not in TERMINAL:
+    while True:
+        committed.clear()
+        view = await services.executions.get(caller, root)
+        if view.execution.status in TERMINAL:
+            return
         for wait in view.approvals:
             if wait.is_open:
                 await services.approvals.decide(caller, root, wait.tool_call_id, Decision(True))
@@ -79,7 +85,7 @@ async def lead_to_its_end(core: Core, caller: Principal, root: str, clock: FakeC
             given = CallResult(f"gave {wait.name}")
             for _ in range(2):  # a client that has not heard the answer repeats it
                 await services.client_calls.answer(caller, root, wait.tool_call_id, given)
-        await between_looks()
+        await committed.wait()
 
 
 async def until_crash(database: Database, crash: Crash) -> tuple[Principal, str, bool]:
@@ -93,7 +99,7 @@ async def until_crash(database: Database, crash: Crash) -> tuple[Principal, str,
         await core.services.agents.put(caller.workspace_id, specs)
         request = start_request(client_tools=DECLARED)
         root = (await core.services.executions.start(caller, "lead", request)).execution.id
-        running = lead_to_its_end(core, caller, root, clock)
+        running = lead_to_its_end(core, caller, root, clock, crash.committed)
         return caller, root, await lives_until(crash.happened, running)
 
 
@@ -105,13 +111,14 @@ async def test_a_crash_at_any_commit_repeats_and_loses_no_call_of_the_client(
         database = another_database()
         crash = Crash(writes, commits_last=commits_last, transactions=STEPS | MOVES)
         caller, root, crashed = await until_crash(database, crash)
-        clock = FakeClock()
+        clock, later = FakeClock(), no_crash()
         clock.advance(60)  # ids come from the clock
+        box = ToolBox(clock)
         async with (
             asyncio.timeout(BOUND),
-            database.core(models=models(), tools=ToolBox(clock), clock=clock) as core,
+            database.core(models=models(), tools=box, clock=clock, store=later.store) as core,
         ):
-            await lead_to_its_end(core, caller, root, clock)
+            await lead_to_its_end(core, caller, root, clock, later.committed)
             row = await core.store.executions.get(caller.workspace_id, root)
             steps = await core.store.executions.steps(caller.workspace_id, root)
             log = [entry.event for entry in await core.services.executions.log(caller, root)]

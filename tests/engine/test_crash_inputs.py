@@ -15,12 +15,12 @@ from outlast.model.input_request import InputRequest
 from outlast.model.wait import CallResult, Decision, WaitKind
 from outlast.model.workspace import Principal
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.support.crashes import MOVES, STEPS, Crash
+from tests.support.crashes import MOVES, STEPS, Crash, no_crash
 from tests.support.databases import Another, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND, between_looks, lives_until
+from tests.support.waiting import BOUND, lives_until
 
 pytestmark = pytest.mark.anyio
 
@@ -57,10 +57,16 @@ def models() -> NamedModels:
     return NamedModels({"actor": FakeModel(replies)})
 
 
-async def lead_to_its_end(core: Core, caller: Principal, run: str) -> list[str]:
+async def lead_to_its_end(
+    core: Core, caller: Principal, run: str, committed: asyncio.Event
+) -> list[str]:
     """Give all input until it has ended; return the calls whose outcome was unknown."""
     services, unknown = core.services, list[str]()
-    while (view := await services.executions.get(caller, run)).execution.status not in TERMINAL:
+    while True:
+        committed.clear()
+        view = await services.executions.get(caller, run)
+        if view.execution.status in TERMINAL:
+            return unknown
         for wait in view.approvals:
             if wait.is_open:
                 assert wait.kind is WaitKind.UNKNOWN_OUTCOME
@@ -71,8 +77,7 @@ async def lead_to_its_end(core: Core, caller: Principal, run: str) -> list[str]:
                 value = ROUNDS[wait.request.questions["q"]["message"]]
                 given = CallResult({"action": "accept", "content": {"value": value}})
                 await services.client_calls.answer(caller, run, wait.tool_call_id, given)
-        await between_looks()
-    return unknown
+        await committed.wait()
 
 
 async def until_crash(
@@ -86,7 +91,8 @@ async def until_crash(
         await core.services.agents.put(caller.workspace_id, [(AGENT, "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
         run = started.execution.id
-        return caller, run, await lives_until(crash.happened, lead_to_its_end(core, caller, run))
+        running = lead_to_its_end(core, caller, run, crash.committed)
+        return caller, run, await lives_until(crash.happened, running)
 
 
 @pytest.mark.parametrize("commits_last", [False, True], ids=["before", "after"])
@@ -97,13 +103,13 @@ async def test_a_crash_at_any_commit_loses_no_answer_and_repeats_no_effect_by_it
         database, tools = another_database(), Asking()
         crash = Crash(writes, commits_last=commits_last, transactions=STEPS | MOVES)
         caller, run, crashed = await until_crash(database, crash, tools)
-        clock = FakeClock()
+        clock, later = FakeClock(), no_crash()
         clock.advance(60)  # ids come from the clock
         async with (
             asyncio.timeout(BOUND),
-            database.core(models=models(), tools=tools, clock=clock) as core,
+            database.core(models=models(), tools=tools, clock=clock, store=later.store) as core,
         ):
-            unknown = await lead_to_its_end(core, caller, run)
+            unknown = await lead_to_its_end(core, caller, run, later.committed)
             row = await core.store.executions.get(caller.workspace_id, run)
             steps = await core.store.executions.steps(caller.workspace_id, run)
             log = [entry.event for entry in await core.services.executions.log(caller, run)]

@@ -15,12 +15,12 @@ from outlast.model.wait import CallResult, Decision, Wait, WaitKind
 from outlast.model.workspace import Principal
 from outlast.store.waits.decide import DecideWait
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.support.crashes import MOVES, STEPS, Crash
+from tests.support.crashes import MOVES, STEPS, Crash, no_crash
 from tests.support.databases import Another, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND, between_looks, lives_until
+from tests.support.waiting import BOUND, lives_until
 
 pytestmark = pytest.mark.anyio
 ASK, PAY, SLEEP, LOOK = call(1, "ask"), call(2, "pay"), call(3, "sleep"), call(4, "look")
@@ -48,16 +48,17 @@ def models() -> NamedModels:
 
 
 async def lead_to_its_end(
-    core: Core, caller: Principal, execution_id: str, clock: FakeClock
+    core: Core, caller: Principal, execution_id: str, clock: FakeClock, committed: asyncio.Event
 ) -> Execution:
     """Be the person and the client, and let time pass while nothing else is awaited."""
     workspace_id = caller.workspace_id
     while True:
+        committed.clear()
         row = await core.store.executions.get(workspace_id, execution_id)
         if row.status in TERMINAL:
             return row
         if row.status is not Status.SUSPENDED:
-            await between_looks()
+            await committed.wait()
             continue
         for wait in await core.store.waits.of(workspace_id, execution_id):
             if wait.is_open:
@@ -87,7 +88,7 @@ async def until_crash(database: Database, crash: Crash) -> tuple[Principal, str,
         await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
         execution_id = started.execution.id
-        running = lead_to_its_end(core, caller, execution_id, clock)
+        running = lead_to_its_end(core, caller, execution_id, clock, crash.committed)
         return caller, execution_id, await lives_until(crash.happened, running)
 
 
@@ -99,12 +100,12 @@ async def test_a_crash_at_any_commit_of_a_wait_reaches_the_same_end(
         database = another_database()
         crash = Crash(writes, commits_last=commits_last, transactions=STEPS | MOVES)
         caller, execution_id, crashed = await until_crash(database, crash)
-        clock = FakeClock()
+        clock, later = FakeClock(), no_crash()
         async with (
             asyncio.timeout(BOUND),
-            database.core(models=models(), tools=tools(), clock=clock) as core,
+            database.core(models=models(), tools=tools(), clock=clock, store=later.store) as core,
         ):
-            row = await lead_to_its_end(core, caller, execution_id, clock)
+            row = await lead_to_its_end(core, caller, execution_id, clock, later.committed)
             steps = await core.store.executions.steps(caller.workspace_id, execution_id)
             log = [
                 entry

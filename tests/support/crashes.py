@@ -37,6 +37,8 @@ class Crash:
     ) -> None:
         """It comes after so many writes; None: not before `after` says when."""
         self.happened = asyncio.Event()
+        self.committed = asyncio.Event()
+        """Set at each commit that followers get; who looks at the store clears it before."""
         self.has_failures = False
         """A single write has failed, or will."""
         self.transactions = transactions
@@ -98,6 +100,11 @@ class Crash:
         return self._commits_last and is_first
 
 
+def no_crash() -> Crash:
+    """Return one that never comes; its store says when something is committed."""
+    return Crash(transactions=None)
+
+
 class CrashingDriver:
     """A driver whose process crashes."""
 
@@ -111,6 +118,7 @@ class CrashingDriver:
     def listen(self, listeners: Listeners) -> None:
         def committed(what: Committed) -> None:
             if not self._crash.stops_all:
+                self._crash.committed.set()
                 listeners.committed(what)
 
         self._driver.listen(replace(listeners, committed=committed))
