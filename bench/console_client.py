@@ -1,6 +1,5 @@
 """The bench's reader of the console: a session, and pages in Chromium."""
 
-import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import httpx2
 
 from bench.client import HOST
 from bench.requests import KEY
+from outlast.agents.browser.settings import find_browser
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -62,9 +62,7 @@ async def chromium_page(session: Session, script: str) -> AsyncGenerator["Page",
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=[*_FLAGS]
-        )
+        browser = await playwright.chromium.launch(executable_path=find_browser(""), args=[*_FLAGS])
         url = f"http://{HOST}:{session.port}"
         context = await browser.new_context(base_url=url)
         await context.add_cookies(

@@ -5,7 +5,6 @@ soon the timeline is drawn is Chromium's: from the last byte of its columns to t
 """
 
 import gzip
-import shutil
 import time
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -18,6 +17,7 @@ from bench.lab import Lab
 from bench.process import Child
 from bench.requests import execute
 from bench.table import Row, absent, median, percentile
+from outlast.agents.browser.settings import find_browser
 
 LIST_P50, LIST_P99, LIST_KIB = 5.0, 15.0, 12.0
 PAGE_KIB, COLUMNS_KIB, DRAWN_MS = 120.0, 150.0, 100.0
@@ -138,7 +138,7 @@ async def _execution(lab: Lab, reader: Reader, run: str, database: str) -> list[
             )
         )
     figure = f"console, timeline, {steps:,} steps, first draw"
-    if shutil.which("chromium") is None:
+    if find_browser("") is None:
         return [*rows, absent(figure, database, "Chromium is not installed")]
     found = await drawn(reader.session, f"{here}/timeline")
     return [

@@ -5,7 +5,6 @@ whose clock is this machine's. First tokens are taken in turns with and without 
 """
 
 import asyncio
-import shutil
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -16,6 +15,7 @@ from bench.lab import Lab
 from bench.load import first_token
 from bench.requests import TOKEN, cancel, execute
 from bench.table import Row, absent, percentile
+from outlast.agents.browser.settings import find_browser
 
 SEEN_MS, GROWTH = 100.0, 1.1
 ROUNDS = 4
@@ -52,7 +52,7 @@ async def _measure(lab: Lab, kind: str) -> list[Row]:
 
 async def _seen(session: Session, database: str) -> Row:
     figure = "console, provider's word to eye, p95"
-    if shutil.which("chromium") is None:
+    if find_browser("") is None:
         return absent(figure, database, "Chromium is not installed")
     async with chromium_page(session, _SEEN) as page:
         await page.goto("/console/executions")

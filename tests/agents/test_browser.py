@@ -1,14 +1,17 @@
 """A real Chromium on pages of this machine: what tools do with them, and what pages may not."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from outlast.agents.browser.settings import BrowserSettings
+from outlast.agents.browser.settings import COMMANDS, BrowserSettings, find_browser
 from outlast.model.error import ToolFailed, ToolTimeout
+from tests.support.browser import PROGRAM
 from tests.support.pages import Page, Site, browsing, kept_browser, moved, needs_chromium
 from tests.support.waiting import BOUND
 
@@ -23,6 +26,8 @@ async def one_browser(anyio_backend: Any) -> AsyncIterator[None]:
         yield
 
 
+EACH = sorted({found for name in COMMANDS if (found := shutil.which(name))})
+"""Every browser of this machine: each has flags of its own for what is not to leave the proxy."""
 SHOP = Page(
     "<title>Shop</title><h1>Tea</h1><input aria-label=Name value=old>"
     "<select aria-label=Size><option value=s>Small<option value=l>Large</select>"
@@ -130,7 +135,9 @@ async def test_what_is_not_a_public_address_is_refused_on_every_way() -> None:
         assert inside.connections == 0
 
 
-async def test_a_name_is_resolved_once_and_what_was_checked_is_dialled() -> None:
+async def test_a_name_is_resolved_once_and_what_was_checked_is_dialled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A resolver that gives another address the second time leads no request to loopback."""
     answers: list[str] = []
 
@@ -138,10 +145,10 @@ async def test_a_name_is_resolved_once_and_what_was_checked_is_dialled() -> None
         answers.append(host)
         return ["192.0.2.1"] if len(answers) % 2 else ["127.0.0.1"]
 
-    async with Site({"/": Page("secret")}) as inside, browsing(BrowserSettings()) as browser:
+    async with Site({"/": Page("secret")}) as inside, browsing() as browser:
         await browser("close")  # has loaded what opens browsers
         runner: Any = browser.box._runners["browser"][1]
-        runner._browsers._resolve = rebinding
+        monkeypatch.setattr(runner._browsers, "_resolve", rebinding)
         for _ in range(2):
             with pytest.raises(ToolFailed):
                 await browser("navigate", url=f"http://rebind.example:{inside.port}/")
@@ -204,7 +211,7 @@ async def test_downloads_are_refused_and_dialogs_dismissed_and_tabs_followed() -
 
 
 async def test_a_page_of_ten_megabytes_comes_in_parts() -> None:
-    rows = "".join(f"<p>Row {n} {'x' * 80} <a href=/{n}>more</a></p>" for n in range(90_000))
+    rows = "".join(f"<p>Row {n} {'x' * 700} <a href=/{n}>more</a></p>" for n in range(14_000))
     assert len(rows) > 10_000_000
     async with Site({"/": Page(rows)}) as site, browsing(private=[site.origin]) as browser:
         shown = await browser("navigate", url=site.origin)
@@ -213,7 +220,7 @@ async def test_a_page_of_ten_megabytes_comes_in_parts() -> None:
         assert len(second["snapshot"]) == 20_000
         assert "this is its text" in second["notes"][0]
         assert "Row 0 x" in shown["snapshot"]
-        assert "Row 300 x" in second["snapshot"]
+        assert "Row 40 x" in second["snapshot"]
         fewer = "".join(f"<p>Row {n} {'x' * 80} <a href=/{n}>more</a></p>" for n in range(900))
         site.pages["/"] = Page(fewer)
         shown = await browser("navigate", url=site.origin)
@@ -227,7 +234,7 @@ async def test_a_page_that_hangs_is_closed_and_the_next_one_opens() -> None:
     pages = {"/": SECOND, "/hang": hang}
     async with Site(pages) as site, browsing(private=[site.origin]) as browser:
         await browser("navigate", url=site.origin)
-        hasty = browser.another(private=[site.origin], timeout=3)
+        hasty = browser.another(private=[site.origin], timeout=2)
         hasty.held = browser.held
         with pytest.raises(ToolTimeout, match="the browser was closed"):
             await hasty("navigate", url=f"{site.origin}/hang")
@@ -268,7 +275,18 @@ async def test_what_was_seen_is_found_again_after_the_browser_was_closed() -> No
         assert shown["notes"][0].startswith("The browser was closed since its last step.")
 
 
-async def test_pages_send_nothing_but_through_the_proxy() -> None:
+def test_the_browser_that_can_do_most_is_found_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("chromium-headless-shell", "chromium"):
+        (tmp_path / name).touch(0o755)
+        assert find_browser("") == str(tmp_path / name)
+    assert find_browser(str(tmp_path / "none")) is None
+
+
+@pytest.mark.parametrize("program", EACH)
+async def test_pages_send_nothing_but_through_the_proxy(program: str) -> None:
     """A page that looks for its address by WebRTC reaches no UDP port, and no worker serves it."""
     loop = asyncio.get_running_loop()
     received: list[bytes] = []
@@ -289,7 +307,8 @@ async def test_pages_send_nothing_but_through_the_proxy() -> None:
     worker = Page("", headers={"content-type": "text/javascript"})
     with closing(transport):
         async with Site({"/": page, "/worker": worker}) as site:
-            async with browsing(private=[site.origin]) as browser:
+            settings = None if program == PROGRAM else BrowserSettings(path=program)
+            async with browsing(settings, private=[site.origin]) as browser:
                 await browser("navigate", url=site.origin)
                 await browser("wait_for", text="gathered")
             assert "/worker" not in site.paths

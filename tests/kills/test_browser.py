@@ -36,8 +36,9 @@ turns:
 SLOW: Final = "word " * 20
 """Five seconds in which the browser is open and nothing calls it."""
 SHOP: Final = Page(
-    "<title>Shop</title><button onclick=\"fetch('/buy', {method: 'POST'}).then(() => "
-    "document.title = 'bought')\">Buy</button><p>Tea</p>",
+    '<title>Shop</title><button onclick="const buy = new XMLHttpRequest(); '
+    "buy.open('POST', '/buy', false); buy.send(); document.title = 'bought'\">"
+    "Buy</button><p>Tea</p>",
     headers={"set-cookie": "login=yes"},
 )
 
@@ -173,7 +174,7 @@ async def test_a_pause_stops_seconds_a_roll_back_keeps_them_and_a_deletion_takes
     assert (paused["since"], paused["steps"]) == (None, 1)
     assert len(kept(running, name)) == 1
     assert (await running.post(f"/v1/executions/{name}/resume")).is_success
-    await until_event(running, name, lambda one: one["browserStepCount"] == 2)
+    await until_event(running, name, lambda one: one["browserStepCount"] >= 2)
     await running.ended(name)
     ended = use(running, name)
     assert (ended["steps"], ended["ms"] >= paused["ms"]) == (3, True)

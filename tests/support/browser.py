@@ -14,8 +14,15 @@ from urllib.parse import urlencode
 import orjson
 import pytest
 
+from outlast.agents.browser.settings import find_browser
 from tests.support.waiting import BOUND
 
+PROGRAM: Final = (
+    os.environ.get("OUTLAST_TEST_BROWSER")
+    or shutil.which("chromium-headless-shell")
+    or find_browser("")
+)
+"""The browser of the tests; None where the machine has none. The shell takes half the CPU."""
 _HERE: Final = Path(__file__).parents[1] / "clients"
 _FLAGS: Final = (
     "--headless=new",
@@ -80,13 +87,12 @@ class PageServer:
 @asynccontextmanager
 async def opened(folder: Path, url: str, **query: str) -> AsyncIterator[None]:
     """A page open in Chromium; skips where the machine has none."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
+    if PROGRAM is None:
         pytest.skip("Chromium is not installed")
     profile = f"--user-data-dir={folder / 'profile'}"
     with (folder / "chromium.log").open("w") as log:
         browser = subprocess.Popen(  # noqa: ASYNC220 - returns at once
-            [program, *_FLAGS, profile, f"{url}/?{urlencode(query)}"],
+            [PROGRAM, *_FLAGS, profile, f"{url}/?{urlencode(query)}"],
             stdout=log,
             stderr=log,
             start_new_session=True,

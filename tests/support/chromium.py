@@ -1,7 +1,6 @@
 """A real Chromium, driven by Playwright, that notes what a page must not do."""
 
 import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -10,6 +9,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
+from tests.support.browser import PROGRAM
 from tests.support.processes import API_KEY
 from tests.support.waiting import BOUND
 
@@ -63,11 +63,10 @@ async def chromium() -> AsyncIterator[Browser]:
     if _kept:
         yield _kept[0]
         return
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
+    if PROGRAM is None:
         pytest.skip("Chromium is not installed")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=[*_FLAGS])
+        browser = await playwright.chromium.launch(executable_path=PROGRAM, args=[*_FLAGS])
         try:
             yield browser
         finally:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import httpx2
 import orjson
 
+from tests.support.browser import PROGRAM
 from tests.support.databases import SQLITE, Database
 from tests.support.fleet import Log
 from tests.support.processes import (
@@ -53,6 +54,7 @@ class Deployment:
             "OUTLAST_TAKEOVER_SECONDS": str(TAKEOVER_SECONDS),
             "OUTLAST_SECRET_KEY": "the one secret of this site",
             "OPENAI_BASE_URL": provider.url,
+            "OUTLAST_BROWSER_PATH": PROGRAM or "",
         }
         kinds = _ALONE if database.kind == SQLITE else _MANY
         self.processes = {name: kind(folder, "", env) for name, kind in kinds.items()}

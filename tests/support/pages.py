@@ -4,23 +4,22 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 import pytest
 
 from outlast.agents.browser.held import HeldBrowser
-from outlast.agents.browser.settings import BrowserSettings, find_browser
+from outlast.agents.browser.settings import BrowserSettings
 from outlast.agents.port import ToolContext
 from outlast.agents.tools.browser_kind import browser_tools
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.agent import ToolSpec
 from outlast.model.clock import SystemClock
 from outlast.model.image import WholeImage
+from tests.support.browser import PROGRAM
 
-needs_chromium: Final = pytest.mark.skipif(
-    find_browser("") is None, reason="there is no Chrome or Chromium"
-)
+needs_chromium: Final = pytest.mark.skipif(PROGRAM is None, reason="there is no Chrome or Chromium")
 
 _REFERENCE: Final = re.compile(r"\[ref=(\w+)\]")
 
@@ -121,7 +120,7 @@ _kept: list[ToolBox] = []
 @asynccontextmanager
 async def kept_browser() -> AsyncIterator[None]:
     """Meanwhile `browsing` starts no other browser unless it is given settings; in one loop."""
-    box = ToolBox(SystemClock(), browser=BrowserSettings())
+    box = ToolBox(SystemClock(), browser=BrowserSettings(path=PROGRAM or ""))
     _kept.append(box)
     try:
         yield
@@ -137,6 +136,8 @@ async def browsing(
     """Tools of a browser in this process, by `browser_tools` of these options."""
     is_kept = bool(_kept) and settings is None
     given = settings or BrowserSettings(idle_seconds=0)
+    if not given.path:
+        given = replace(given, path=PROGRAM or "")
     box = _kept[0] if is_kept else ToolBox(SystemClock(), browser=given)
     tools = {tool.name: tool for tool in browser_tools(**options)}
     made = Browsing(box, tools)

@@ -7,6 +7,7 @@ from playwright.async_api import expect
 
 from outlast.model.workspace import Scope
 from tests.support.api import MakeApi
+from tests.support.browser import PROGRAM
 from tests.support.chromium import chromium, enter, examine_here, visit
 from tests.support.console import Reader, signed_in
 from tests.support.console_server import reaches, url_of
@@ -68,7 +69,7 @@ async def test_a_screenshot_is_seen_on_the_page_of_its_execution(
     async with Site({"/": page}) as site:
         (tmp_path / "script.yaml").write_text(SCRIPT.replace("ORIGIN", site.origin))
         agents = AGENTS.replace("ORIGIN", site.origin)
-        settings = {"OUTLAST_DATABASE_URL": database.url}
+        settings = {"OUTLAST_DATABASE_URL": database.url, "OUTLAST_BROWSER_PATH": PROGRAM or ""}
         async with ServerProcess(tmp_path, agents, settings) as server:
             run = await server.background("viewer", "Look")
             await reaches(server, run, "completed")

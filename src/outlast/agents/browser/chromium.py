@@ -27,7 +27,8 @@ _FLAGS: Final = (
     # Names are resolved by the proxy alone.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--webrtc-ip-handling-policy=disable_non_proxied_udp",
-    "--force-webrtc-ip-handling-policy",
+    # The same for chromium-headless-shell, which does not know the flag above.
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
     "--deny-permission-prompts",
     "--disable-dev-shm-usage",
 )

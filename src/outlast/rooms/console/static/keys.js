@@ -23,12 +23,14 @@ async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
+    const before = document.activeElement;
     const area = document.createElement("textarea");
     area.value = text;
     document.body.append(area);
     area.select();
     document.execCommand("copy");
     area.remove();
+    if (before instanceof HTMLElement) before.focus({ preventScroll: true });
   }
   toast(text.includes("\n") ? `Copied ${text.split("\n").length} ids` : `Copied ${text}`);
 }
