@@ -24,10 +24,29 @@ BUSY_SECONDS: Final = 10
 _NONE: Final = dict[None, None]().get
 """Returns what SQLite stores of None: the module looks for an adapter of it all the same, which
 costs several times as much as this one, for every such value; of a bool too."""
+_ALWAYS: Final = (
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA secure_delete=ON",
+)
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open a connection, with the file and its WAL open. Raises sqlite3.Error."""
+    return _connected(path, "PRAGMA journal_mode=WAL", "SELECT 1 FROM sqlite_master LIMIT 1")
+
+
+def connect_beside(path: Path) -> sqlite3.Connection:
+    """Open one more beside another connection, with the file and its WAL open.
+
+    It reads the schema when it is first used: that takes ten times as long as to open it, and
+    memory. Raises sqlite3.Error.
+    """
+    return _connected(path, "PRAGMA user_version")
+
+
+def _connected(path: Path, *statements: str) -> sqlite3.Connection:
+    """Open a connection and run statements, the last of which opens the files."""
     sqlite3.register_adapter(type(None), _NONE)
     sqlite3.register_adapter(bool, int)
     connection = sqlite3.connect(
@@ -38,11 +57,8 @@ def connect(path: Path) -> sqlite3.Connection:
         cached_statements=512,
     )
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA temp_store=MEMORY")
-        connection.execute("PRAGMA secure_delete=ON")
-        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        for statement in (*_ALWAYS, *statements):
+            connection.execute(statement).fetchall()
     except BaseException:
         connection.close()
         raise

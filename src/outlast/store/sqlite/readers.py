@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from outlast.model.error import Overloaded
 from outlast.store.driver import Transaction
-from outlast.store.sqlite.connection import connect, run, undo
+from outlast.store.sqlite.connection import connect, connect_beside, run, undo
 from outlast.store.sqlite.files import Files
 from outlast.store.sqlite.refusal import is_lost, translated
 from outlast.store.sqlite.texts import Texts
@@ -40,8 +40,9 @@ class Readers:
 
     def open(self) -> None:
         """Open the connections. Raises sqlite3.Error."""
-        for _ in range(_READERS + 1):
-            self._idle.append(self._connect())
+        self._idle.append(_only_reads(connect(self._files.path)))
+        for _ in range(_READERS):
+            self._idle.appendleft(self._connect())
 
     async def read(self, transaction: Transaction[T], *, light: bool = False) -> T:
         """Run a transaction. Raises Overloaded, Refused, and what the transaction does."""
@@ -95,6 +96,9 @@ class Readers:
             connection.interrupt()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = connect(self._files.path)
-        connection.execute("PRAGMA query_only=ON")
-        return connection
+        return _only_reads(connect_beside(self._files.path))
+
+
+def _only_reads(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.execute("PRAGMA query_only=ON")
+    return connection
