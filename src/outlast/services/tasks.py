@@ -201,13 +201,17 @@ class Tasks:
     ) -> TaskView:
         """Continue from the newest or the named checkpoint, whose state becomes the state.
 
-        Raises Conflict (not paused or failed; the checkpoint is superseded), CheckpointNotFound,
-        ExecutionNotFound, MissingScope.
+        Return the task as it was then, without what it has recorded since. Raises Conflict (not
+        paused or failed; the checkpoint is superseded), CheckpointNotFound, ExecutionNotFound,
+        MissingScope.
         """
         resumed = await self._executions.resume(
             principal, execution_id, checkpoint_id, only=_RESUMABLE
         )
-        return await self._read(principal, resumed.execution.id)
+        view = await self._view(resumed.execution)
+        last = max(resumed.execution.superseded_to, *(one.number for one in resumed.steps), 0)
+        known = tuple(one for one in view.checkpoints if one.step <= last)
+        return replace(view, checkpoints=known)
 
     async def complete(
         self, principal: Principal, execution_id: str, state: dict[str, Any] | None, result: Any

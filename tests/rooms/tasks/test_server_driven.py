@@ -6,14 +6,16 @@ from typing import Any
 import pytest
 
 from outlast.model.agent import Effect
+from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import ModelRejected
+from outlast.model.execution import Execution
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.support.api import Api, MakeApi
 from tests.support.databases import Database
 from tests.support.models import FakeModel, by_turn
 from tests.support.tasks_room import TasksClient
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import until
+from tests.support.waiting import until, until_found
 
 pytestmark = pytest.mark.anyio
 RUN = {"agent_id": "agent", "input": "Do it"}
@@ -73,6 +75,35 @@ async def test_its_client_may_save_checkpoints_pause_and_go_back(make_api: MakeA
     done = await rested(tasks_client, task_id)
     assert (done["status"], done["state"]) == ("completed", {"page": 1})
     assert [point["superseded"] for point in done["checkpoints"]] == [False] * 3 + [True, False]
+
+
+async def test_a_resume_answers_what_the_task_was_then_whatever_it_has_done_since(
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = asyncio.Event()
+    model = FakeModel(by_turn([call(1, "look")], ["Half", gate]))
+    tasks_client = await desk_of(make_api, model, FakeTools(look=lambda _: 1), "look")
+    task_id = await tasks_client.create(**RUN)
+    await until(model.spoke.is_set)
+    paused = await tasks_client.post(task_id, "pause", now=True)
+    known = paused["checkpoints"]
+    assert [point["superseded"] for point in known] == [False] * 2
+    checkpoints = tasks_client.api.core.store.checkpoints
+    shown = checkpoints.shown
+
+    async def shown_late(execution: Execution) -> tuple[Checkpoint, ...]:
+        found = await until_found(lambda: behind(3))
+        assert found.id not in [point["id"] for point in known]
+        return await shown(execution)
+
+    async def behind(count: int) -> Checkpoint | None:
+        found = await checkpoints.of(tasks_client.api.caller.workspace_id, task_id)
+        return found[-1] if len(found) >= count else None
+
+    monkeypatch.setattr(checkpoints, "shown", shown_late)
+    resumed = await tasks_client.post(task_id, "resume", checkpoint_id=known[0]["id"])
+    assert resumed["status"] == "running"
+    assert resumed["checkpoints"] == [known[0], known[1] | {"superseded": True}]
 
 
 async def test_a_deleted_task_stops_the_model_and_no_tool_starts(make_api: MakeApi) -> None:
