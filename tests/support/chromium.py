@@ -10,6 +10,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.support.browser import PROGRAM
+from tests.support.long_cases import WHOLE
 from tests.support.processes import API_KEY
 from tests.support.waiting import BOUND
 
@@ -20,8 +21,10 @@ PICTURES: Final = os.environ.get("OUTLAST_PICTURES", "")
 _FLAGS: Final = (
     *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"),
     *("--disable-site-isolation-trials", "--renderer-process-limit=1"),
+    *(() if WHOLE else ("--js-flags=--single-threaded,--no-opt,--no-maglev",)),
 )
-"""The last two: all pages are of one server, and each further process takes its time."""
+"""All pages are of one server, and each further process takes its time. Scripts run so briefly that
+optimizing them costs more than it saves, but for axe on the very long pages of `make hostile`."""
 _AXE: Final = Axe().axe_script
 _RUN_AXE: Final = "(options) => axe.run(document, options)"
 _LISTEN: Final = """
@@ -160,6 +163,11 @@ async def examine(at: Visit, name: str, path: str) -> None:
     """Look at a screen: no violation of WCAG 2.2 AA, nothing wider than the window."""
     await at.goto(path)
     await examine_here(at, name)
+
+
+async def with_axe(at: Visit) -> None:
+    """Let each page that is opened from now on have axe, which is sent to the browser once."""
+    await at.page.add_init_script(_AXE)
 
 
 async def examine_here(at: Visit, name: str, *, axe: bool = True) -> None:

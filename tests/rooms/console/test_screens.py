@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 import pytest
 
-from tests.support.chromium import Visit, chromium, enter, examine_here, visit
+from tests.support.chromium import Visit, chromium, enter, examine_here, visit, with_axe
 from tests.support.console_server import (
     LONG,
     NAME,
@@ -181,6 +181,7 @@ async def rolled_back(server: ServerProcess, run: str) -> str:
 async def test_every_screen_is_accessible_and_fits(server: ServerProcess, half: int) -> None:
     screens = [*await prepared(server), ("reference", "/docs")]
     async with chromium() as browser, visit(browser, url_of(server)) as at:
+        await with_axe(at)
         if half:
             await examine(at, "sign-in", "/console/sign-in")
         await enter(at, "/console/system")
