@@ -46,6 +46,12 @@ def files_in_memory() -> None:
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
 
 
+def of_this_run() -> Path | None:
+    """Return the folder in memory that all processes of this run share; None without one."""
+    folder = Path(tempfile.gettempdir())
+    return folder if folder.name.startswith(_NAME) else None
+
+
 def remove_files() -> None:
     """Remove the files of this run from memory; those of a failed one stay until the next run."""
     folder = Path(tempfile.gettempdir())
