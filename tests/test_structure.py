@@ -1,6 +1,7 @@
 """The code keeps its shape: sizes here, layers and vendors in import-linter's contracts."""
 
 import ast
+import gc
 import re
 import subprocess
 import sys
@@ -27,6 +28,15 @@ LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 MEDIAN_FUNCTION = 8
 NINE_OF_TEN_FUNCTIONS = 25
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_collections() -> Iterator[None]:
+    """Syntax trees have no circles; to look through millions of nodes for one takes seconds."""
+    gc.disable()
+    yield
+    parsed.cache_clear()
+    gc.enable()
 
 
 def name(path: Path) -> str:

@@ -49,7 +49,9 @@ def package(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tsc(packages: Path, *arguments: str) -> None:
-    command = [str(packages / "node_modules" / ".bin" / "tsc"), *arguments]
+    # TypeScript's own declarations of JavaScript and the DOM are read, and not checked.
+    own = "--skipDefaultLibCheck"
+    command = [str(packages / "node_modules" / ".bin" / "tsc"), own, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 CONTEXT_TOKENS: Final = 8192
 """Context window of any model, which bounds its memory; less if it was trained on less."""
 
-PROMPT_BATCH: Final = 256
+PROMPT_BATCH: Final = 64
 """Tokens of a prompt processed between two checks for a cancel."""
 
 Send = Callable[[dict[str, Any]], None]

@@ -38,6 +38,8 @@ _RECURSION: Final = "Recursion limit"
 _OF_RESULT: Final = tuple(one.name for one in fields(ToolMessage) if one.name != "images")
 _TAKEN: Final = "retry"
 """Reserved: the AI SDK's stream has `data-retry` for retried steps."""
+_CLOSED_SECONDS: Final = 0.02
+"""How long a call takes that is too late: a loop of such calls must not keep the process busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,7 @@ class CodeContext:
 
     async def _ask(self, operation: Operation) -> Any:
         if self._closed:
-            await asyncio.sleep(0)  # noqa: TID251 - a loop of calls must not block the event loop
+            await asyncio.sleep(_CLOSED_SECONDS)  # noqa: TID251 - see there
             raise asyncio.CancelledError
         pending = PendingOperation(operation)
         self.operations.put_nowait(pending)
