@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from tests.many.test_purge import AGE, CONTENT, DUE, SPENT, copy, starter_plan
+from tests.many.test_purge import CONTENT, DUE, SPENT, age, conversations_of, copy, starter_plan
 from tests.support.fleet import Fleet
 from tests.support.waiting import until_found
 
@@ -24,8 +24,7 @@ async def test_a_leader_that_is_killed_while_it_purges_leaves_nothing_half_delet
     for one in trees:
         assert (await fleet.log("a", one)).of("done")
     await copy(fleet, trees, COPIES)
-    await fleet.rows(AGE)
-    ((aged,),) = await fleet.rows("SELECT max(last_active_at) + 1 FROM conversations")
+    aged = await age(fleet, await conversations_of(fleet, trees))
     ((total,),) = await fleet.rows(DUE, aged)
     assert total >= 2 * COPIES
     ((before,),) = await fleet.rows(_PURGED)

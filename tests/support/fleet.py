@@ -15,6 +15,7 @@ import httpx2
 import orjson
 import psycopg
 
+from tests.support import kept_connections
 from tests.support.postgres import Cluster
 from tests.support.processes import (
     API_KEY,
@@ -364,6 +365,8 @@ async def running_fleet(folder: Path, cluster: Cluster) -> AsyncIterator[Fleet]:
         tools = await stack.enter_async_context(CountingToolServer())
         with psycopg.connect(cluster.url(), autocommit=True) as connection:
             connection.execute("CREATE DATABASE fleet")
+        kept_connections.keep("fleet")  # a new one for each look would cost more than all else
+        stack.callback(kept_connections.end, "fleet")
         fleet = Fleet(folder, cluster, provider, tools)
         stack.push_async_callback(fleet.close)
         await fleet.start(*FIVE)
