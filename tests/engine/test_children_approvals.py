@@ -24,7 +24,7 @@ from tests.support.databases import Database
 from tests.support.models import Reply
 from tests.support.tools import FakeTools, call, tool
 from tests.support.trees import CHILD, MakeTeam, Play, Team, agent, heard, make_team
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, until_found
 
 pytestmark = pytest.mark.anyio
 
@@ -64,8 +64,10 @@ async def _asking(
 
 
 async def _until_requested(world: Team, root: str) -> list[Execution]:
-    while (await world.get(root)).awaiting is not Awaiting.PERSON:
-        await world.until(root, Status.SUSPENDED)
+    async def requested() -> bool:
+        return (await world.get(root)).awaiting is Awaiting.PERSON
+
+    await until_found(requested)
     return await world.all()
 
 

@@ -10,17 +10,19 @@ from outlast.model.error import ModelUnavailable
 from tests.support.api import Api, MakeApi, frames
 from tests.support.models import FakeModel, Reply, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import until_found
 
 pytestmark = pytest.mark.anyio
 
 
 async def shows(api: Api, execution_id: str, output: str | None) -> dict[str, Any]:
-    """Ask until GET shows this output; text is written within some 50 ms."""
-    async with asyncio.timeout(10):
-        while True:
-            found: dict[str, Any] = (await api.get(f"/v1/executions/{execution_id}")).json()
-            if found["output"] == output:
-                return found
+    """Return what GET shows once it has this output; text is written within some 50 ms."""
+
+    async def look() -> dict[str, Any] | None:
+        found: dict[str, Any] = (await api.get(f"/v1/executions/{execution_id}")).json()
+        return found if found["output"] == output else None
+
+    return await until_found(look, 10)
 
 
 async def test_get_shows_what_the_open_step_has_said(make_api: MakeApi) -> None:
