@@ -84,7 +84,6 @@ def test_a_database_is_given_out_again_without_what_was_written(postgres: Databa
         postgres.drop(first)
         assert postgres.migrated(written) == first
     postgres.drop(first)
-    assert postgres.migrated(written, used=False) != first
 
 
 @pytest.mark.parametrize(

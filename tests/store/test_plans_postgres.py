@@ -104,7 +104,7 @@ VALUES = {
 
 @pytest.fixture(scope="module")
 def connection(postgres: Databases) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    url = postgres.migrated(migrate_postgres, used=False)
+    url = postgres.migrated(migrate_postgres)
     with psycopg.connect(url, autocommit=True) as connection:
         fill(connection)
         yield connection

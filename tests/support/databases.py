@@ -11,7 +11,6 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import psycopg
 
@@ -22,7 +21,7 @@ from outlast.store.migrations import migrate_sqlite
 from outlast.store.sqlite import SqliteDriver
 from outlast.testing import core_on
 from tests.support import kept_connections, kinds
-from tests.support.postgres import Databases
+from tests.support.postgres import Databases, name_of
 
 SQLITE, POSTGRESQL = kinds.SQLITE, kinds.POSTGRESQL
 KINDS: Final = kinds.KINDS
@@ -69,7 +68,7 @@ class Database:
     def alter(self, statement: str) -> None:
         """Change what sessions begin with; from then on, each server has new ones."""
         self.rows(statement)
-        kept_connections.end(urlsplit(self.url).path.removeprefix("/"))
+        kept_connections.end(name_of(self.url))
 
 
 Another = Callable[[], Database]

@@ -208,30 +208,26 @@ class Databases:
         """The URL of a new database without any table."""
         return self._create("")
 
-    def migrated(self, migrate: Migrate, *, used: bool = True) -> str:
-        """The URL of a database as `migrate` leaves an empty one; it is called once.
-
-        `used`: it may be one that another test had, emptied. The planner counts the pages of its
-        tables, of which it has a few.
-        """
+    def migrated(self, migrate: Migrate) -> str:
+        """The URL of a new database as `migrate` leaves an empty one; it is called once."""
         if migrate not in self._templates:
             template = self.empty()
             migrate(template)
-            self._templates[migrate] = _name_of(template)
+            self._templates[migrate] = name_of(template)
         dropped = self._dropped.setdefault(migrate, [])
-        while used and dropped:
+        while dropped:
             if self._given[url := dropped.pop()].empty():
                 return url
             self._delete(url)
         url = self._create(f"TEMPLATE {self._templates[migrate]} STRATEGY file_copy")
         if self._recycle:
             self._given[url] = UsedDatabase(url, migrate)
-            kept_connections.keep(_name_of(url))
+            kept_connections.keep(name_of(url))
         return url
 
     def copy(self, url: str) -> str:
         """The URL of a copy of a database that is not in use."""
-        return self._create(f"TEMPLATE {_name_of(url)}")
+        return self._create(f"TEMPLATE {name_of(url)}")
 
     def drop(self, url: str) -> None:
         """Delete a database, even one in use: at once, or once it is not given out again."""
@@ -247,9 +243,9 @@ class Databases:
 
     def _delete(self, url: str) -> None:
         if (given := self._given.pop(url, None)) is not None:
-            kept_connections.end(_name_of(url))
+            kept_connections.end(name_of(url))
             given.close()
-        self._admin.execute(f"DROP DATABASE {_name_of(url)} WITH (FORCE)")
+        self._admin.execute(f"DROP DATABASE {name_of(url)} WITH (FORCE)")
         self._made.remove(url)
 
     def _create(self, options: str) -> str:
@@ -260,7 +256,8 @@ class Databases:
         return url
 
 
-def _name_of(url: str) -> str:
+def name_of(url: str) -> str:
+    """Return the name of the database at a URL."""
     return urlsplit(url).path.removeprefix("/")
 
 
